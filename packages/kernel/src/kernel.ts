@@ -1,0 +1,127 @@
+// What a driver may ask of Linux. Two implementations: the real one (netlink, libnftables, /proc) and the fake one.
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** `bridge`, `veth`, `macvlan`, … as the kernel calls it; empty for hardware. */
+  readonly kind: string;
+  readonly mac: string;
+  readonly mtu: number;
+  /** Administratively up. */
+  readonly up: boolean;
+  /** Index of the bridge this link is a port of. */
+  readonly master?: number;
+  /** `ip link set … alias`: we write the owner there, so that a leftover can be told from a stranger's link. */
+  readonly alias?: string;
+  /** Index of a veth's other end, or of a macvlan's parent. It counts in the other end's namespace. */
+  readonly peer?: number;
+  /** The other end lives in another network namespace. */
+  readonly peerElsewhere: boolean;
+}
+
+export interface BridgeSpec {
+  readonly name: string;
+  readonly mac?: string;
+  readonly mtu?: number;
+  readonly alias?: string;
+  readonly up?: boolean;
+}
+
+export interface VethSpec {
+  readonly name: string;
+  readonly mtu?: number;
+  readonly alias?: string;
+  /** Name of the bridge the near end becomes a port of. */
+  readonly master?: string;
+  readonly up?: boolean;
+  readonly peer: { readonly name: string; readonly mac?: string };
+}
+
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly mtu?: number;
+  readonly mac?: string;
+  /** null: no longer a port of any bridge. */
+  readonly master?: string | null;
+  readonly alias?: string;
+}
+
+export interface BridgePortChange {
+  readonly isolated?: boolean;
+  readonly hairpin?: boolean;
+}
+
+export interface Links {
+  /** undefined when there is no such link. */
+  get(name: string): Promise<Link | undefined>;
+  /** All links, or the ports of one bridge. Costs a dump: never on a request's way. */
+  list(filter?: { readonly master?: string }): Promise<readonly Link[]>;
+  /** One netlink message. @throws KernelError EEXIST when the name is taken */
+  createBridge(spec: BridgeSpec): Promise<Link>;
+  /** Both ends, MAC, master and up in one netlink message. @throws KernelError EEXIST when a name is taken */
+  createVeth(spec: VethSpec): Promise<Link>;
+  change(name: string, change: LinkChange): Promise<void>;
+  changePort(name: string, change: BridgePortChange): Promise<void>;
+  /** False when there was no such link. A veth takes its peer with it, wherever that lives. */
+  remove(name: string): Promise<boolean>;
+}
+
+export interface Addresses {
+  /** Addresses with prefix length, as in 10.40.0.1/24. */
+  list(link: string): Promise<readonly string[]>;
+  /** False when the link had it already. IPv6 addresses skip duplicate detection. */
+  add(link: string, cidr: string): Promise<boolean>;
+  /** False when the link did not have it. */
+  remove(link: string, cidr: string): Promise<boolean>;
+}
+
+export interface Route {
+  /** `default` is 0.0.0.0/0 or ::/0. */
+  readonly destination: string;
+  readonly via?: string;
+  readonly link?: string;
+  readonly table: number;
+}
+
+export interface Routes {
+  list(family: 4 | 6): Promise<readonly Route[]>;
+}
+
+export interface Nftables {
+  /** Runs commands in nft's own language as one transaction. @throws KernelError with libnftables' words */
+  run(commands: string): Promise<void>;
+  /** Runs one `list` command and returns the objects of nft's JSON form. @throws KernelError ENOENT when there is none */
+  list(command: string): Promise<readonly Record<string, unknown>[]>;
+  /** Calls back after the ruleset of this network namespace was changed by anyone, ourselves included. */
+  watch(changed: () => void): Disposable;
+}
+
+/** Paths as in sysctl.conf with slashes, for example `net/ipv4/ip_forward`. */
+export interface Sysctls {
+  /** undefined when this kernel has no such setting. */
+  get(path: string): Promise<string | undefined>;
+  /** False when the value was the same before. */
+  set(path: string, value: string): Promise<boolean>;
+}
+
+export interface ForwardAccept {
+  /**
+   * Makes sure that iptables' FORWARD chain, whose policy Docker sets to DROP, lets our links through: constant rules
+   * in a chain of ours, called from DOCKER-USER where that exists and from FORWARD elsewhere, for IPv4 and IPv6 and for
+   * each variant of iptables (nft, legacy) that this network namespace has a filter table of.
+   * @param prefix the prefix of our bridges' names
+   * @returns whether anything had to be mended
+   */
+  ensure(prefix: string): Promise<boolean>;
+  /** Takes the rules and the chain back. */
+  remove(): Promise<void>;
+}
+
+export interface Kernel extends AsyncDisposable {
+  readonly links: Links;
+  readonly addresses: Addresses;
+  readonly routes: Routes;
+  readonly nftables: Nftables;
+  readonly sysctls: Sysctls;
+  readonly forwardAccept: ForwardAccept;
+}
