@@ -1,14 +1,16 @@
-/** Unit tests run on the sources themselves: Node strips the types, so lines and columns in a failure are the real ones. */
+// Tests run on the sources themselves: Node strips the types, so lines and columns in a failure are the real ones.
 const common = {
   testEnvironment: "node",
   testEnvironmentOptions: { customExportConditions: ["source", "node", "import"] },
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/tools/strip-types.mjs" },
+  modulePathIgnorePatterns: ["/dist/"],
 };
 
 export default {
+  reporters: ["default", "<rootDir>/tools/count-reporter.mjs"],
   projects: [
-    { ...common, displayName: "unit", testMatch: ["<rootDir>/packages/*/src/**/*.spec.ts"] },
+    { ...common, displayName: "unit", testMatch: ["<rootDir>/packages/*/src/**/*.spec.ts", "<rootDir>/tools/*.spec.ts"] },
     { ...common, displayName: "netns", testMatch: ["<rootDir>/packages/*/src/**/*.netns.ts"] },
     { ...common, displayName: "e2e", testMatch: ["<rootDir>/e2e/suites/*.test.ts"] },
   ],
