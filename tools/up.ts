@@ -1,0 +1,34 @@
+// `make up`: runs the drivers against this host's Docker and says what to type next.
+import { DRIVERS } from "./drivers.ts";
+import { findEngine, warningFor } from "./engine.ts";
+import { runningPid, start } from "./running.ts";
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+async function up(): Promise<string | undefined> {
+  if (process.getuid?.() !== 0) return "Network drivers change the host's links and firewall: run this as root.";
+  const engine = await findEngine();
+  if (typeof engine === "string") return engine;
+  const warning = warningFor(engine.version);
+  if (warning !== undefined) say(`Warning: ${warning}`);
+
+  for (const driver of DRIVERS) {
+    const pid = runningPid(driver);
+    if (pid === undefined) await start(driver);
+    say(`${driver.name} ${pid === undefined ? "started" : "runs already"} on ${driver.socket}, log in ${driver.log}`);
+  }
+  say(`
+Docker ${engine.version} can use them now. Try:
+
+  docker network create -d ts-bridge demo
+  docker run --rm -it --network demo busybox ping -c 3 "$(hostname -I | cut -d' ' -f1)"
+
+\`make down\` takes everything back.`);
+  return undefined;
+}
+
+const problem = await up().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+if (problem !== undefined) {
+  process.stderr.write(`${problem}\n`);
+  process.exitCode = 1;
+}
