@@ -1,0 +1,55 @@
+// A plugin process for a benchmark, with its sockets and state in a folder that goes with it.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Caller } from "./caller.ts";
+
+export interface PluginProcess extends AsyncDisposable {
+  readonly socket: string;
+  /** From the start of the process to the first answered call, in milliseconds. */
+  readonly coldStartMs: number;
+  /** Resident memory now, in MB. */
+  memory(): number;
+}
+
+/** Starts a plugin's built executable in this process's network namespace. */
+export async function startPlugin(name: string, folder: string): Promise<PluginProcess> {
+  const home = mkdtempSync(join(tmpdir(), "portolan-bench-"));
+  const socket = join(home, `${name}.sock`);
+  const program = join(import.meta.dirname, "..", "packages", folder, "dist", "main.js");
+  const started = performance.now();
+  const child = spawn(
+    process.execPath,
+    [program, "--socket", socket, "--admin", join(home, "admin.sock"), "--state-dir", home, "--log-level", "error"],
+    { stdio: ["ignore", "ignore", "inherit"] },
+  );
+  while (child.exitCode === null) {
+    const caller = await Caller.open(socket).catch(() => undefined);
+    if (caller === undefined) {
+      await sleep(1);
+      continue;
+    }
+    await caller.call("Plugin.Activate", "");
+    caller[Symbol.dispose]();
+    break;
+  }
+  if (child.exitCode !== null) throw new Error(`${name} ended with code ${String(child.exitCode)} before it listened`);
+  const coldStartMs = performance.now() - started;
+  return {
+    socket,
+    coldStartMs,
+    memory() {
+      const pages = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${String(child.pid)}/status`, "utf8"))?.[1];
+      return Number(pages) / 1024;
+    },
+    async [Symbol.asyncDispose]() {
+      const ended = once(child, "exit");
+      child.kill("SIGTERM");
+      await ended;
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
