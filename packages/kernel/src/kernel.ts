@@ -88,11 +88,18 @@ export interface Routes {
 }
 
 export interface Nftables {
-  /** Runs commands in nft's own language as one transaction. @throws KernelError with libnftables' words */
+  /**
+   * Runs commands in nft's own language as one transaction.
+   * @throws KernelError with libnftables' words: ENOENT, EEXIST, EBUSY, …, or EINVAL for what it does not understand
+   */
   run(commands: string): Promise<void>;
   /** Runs one `list` command and returns the objects of nft's JSON form. @throws KernelError ENOENT when there is none */
   list(command: string): Promise<readonly Record<string, unknown>[]>;
-  /** Calls back after the ruleset of this network namespace was changed by anyone, ourselves included. */
+  /**
+   * Calls back after anyone but this process changed the ruleset of this network namespace, once for all changes within
+   * 100 ms. Our own transactions don't count, so that whoever mends what others broke is not woken by the elements it
+   * writes on every request. Notifications that were lost count as a change.
+   */
   watch(changed: () => void): Disposable;
 }
 
@@ -108,7 +115,9 @@ export interface ForwardAccept {
   /**
    * Makes sure that iptables' FORWARD chain, whose policy Docker sets to DROP, lets our links through: constant rules
    * in a chain of ours, called from DOCKER-USER where that exists and from FORWARD elsewhere, for IPv4 and IPv6 and for
-   * each variant of iptables (nft, legacy) that this network namespace has a filter table of.
+   * each variant of iptables (nft, legacy) that this network namespace has a filter table of, or that the program
+   * `iptables` stands for. Between our links and Docker's own bridges nothing is accepted: there Docker's rules decide.
+   * To be called at start and when `nftables.watch` calls back, never on a request's way.
    * @param prefix the prefix of our bridges' names
    * @returns whether anything had to be mended
    */

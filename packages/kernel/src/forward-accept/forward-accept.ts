@@ -1,0 +1,97 @@
+// Keeps our links' traffic alive beside a FORWARD chain whose policy is DROP, in every kind of iptables there is.
+import { isKernelError, KernelError } from "../kernel-error.ts";
+import type { ForwardAccept, Nftables } from "../kernel.ts";
+import { checkLinkName } from "../link-name.ts";
+import type { Filter } from "./filter.ts";
+import { versionOf, type Variant } from "./iptables.ts";
+import { LegacyFilter } from "./legacy-filter.ts";
+import { NftFilter } from "./nft-filter.ts";
+import { planAccept, planRemoval, rulesFor, type Change, type FilterTable } from "./rules.ts";
+
+interface Candidate {
+  readonly family: 4 | 6;
+  readonly variant: Variant;
+  readonly filter: Filter;
+}
+
+/** dockerd may change the table between our look at it and our transaction, which then names a rule that is gone. */
+const TRIES = 3;
+
+export class IptablesForwardAccept implements ForwardAccept {
+  readonly #candidates: readonly Candidate[];
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(nftables: Nftables) {
+    this.#candidates = ([4, 6] as const).flatMap((family) => [
+      { family, variant: "nft", filter: new NftFilter(nftables, family) },
+      { family, variant: "legacy", filter: new LegacyFilter(family) },
+    ]);
+  }
+
+  ensure(prefix: string): Promise<boolean> {
+    return this.#inTurn(async () => {
+      checkLinkName(prefix, "accept forwarding for");
+      const rules = rulesFor(prefix);
+      return this.#each(async ({ family, variant, filter }) => {
+        if (!(await filter.exists())) {
+          // What Docker will use is what the name `iptables` stands for. On a fresh host it has not made its chains yet.
+          if ((await versionOf(family === 4 ? "iptables" : "ip6tables")) !== variant) return false;
+          await filter.create();
+        }
+        return mend(filter, (table) => planAccept(table, rules));
+      });
+    });
+  }
+
+  async remove(): Promise<void> {
+    await this.#inTurn(() =>
+      this.#each(async ({ filter }) => {
+        if (!(await filter.exists()) || !(await mend(filter, planRemoval))) return false;
+        await filter.tidy();
+        return true;
+      }),
+    );
+  }
+
+  /** One kind that cannot be mended does not keep the others from it. */
+  async #each(act: (candidate: Candidate) => Promise<boolean>): Promise<boolean> {
+    const failures: unknown[] = [];
+    let acted = false;
+    for (const candidate of this.#candidates) {
+      try {
+        acted = (await act(candidate)) || acted;
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    const [first] = failures;
+    if (failures.length === 1) throw first;
+    if (failures.length > 1) {
+      const detail = failures
+        .map((failure) => (failure instanceof Error ? failure.message : String(failure)))
+        .join("; ");
+      const code = isKernelError(first) ? first.code : "EIO";
+      throw new KernelError({ operation: "accept forwarding", code, detail, cause: new AggregateError(failures) });
+    }
+    return acted;
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(act, act);
+    this.#last = turn;
+    return turn;
+  }
+}
+
+async function mend(filter: Filter, plan: (table: FilterTable) => Change | undefined): Promise<boolean> {
+  for (let attempt = 1; ; attempt += 1) {
+    const change = plan(await filter.read());
+    if (!change) return false;
+    try {
+      await filter.apply(change);
+      return true;
+    } catch (error) {
+      if (attempt === TRIES || !isKernelError(error)) throw error;
+    }
+  }
+}

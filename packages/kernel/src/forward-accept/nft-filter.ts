@@ -1,0 +1,122 @@
+// The filter table of iptables-nft, read and written by libnftables: no program needed, one transaction.
+// The expressions are those that iptables-nft makes itself, so that it goes on listing the table.
+import { isKernelError } from "../kernel-error.ts";
+import type { Nftables } from "../kernel.ts";
+import type { Filter } from "./filter.ts";
+import { CHAIN, UNREADABLE, type Change, type FilterTable, type Rule } from "./rules.ts";
+
+interface NftRule {
+  readonly handle: number;
+  readonly rule: Rule;
+}
+
+type Expression = Readonly<Record<string, unknown>>;
+
+export class NftFilter implements Filter {
+  readonly #nftables: Nftables;
+  readonly #table: string;
+
+  constructor(nftables: Nftables, family: 4 | 6) {
+    this.#nftables = nftables;
+    this.#table = `${family === 4 ? "ip" : "ip6"} filter`;
+  }
+
+  async exists(): Promise<boolean> {
+    return (await this.#read("FORWARD")) !== undefined;
+  }
+
+  async create(): Promise<void> {
+    // Word for word the chain that iptables-nft makes on its first use.
+    const type = "{ type filter hook forward priority 0; policy accept; }";
+    await this.#nftables.run(`add table ${this.#table}\nadd chain ${this.#table} FORWARD ${type}`);
+  }
+
+  async read(): Promise<FilterTable> {
+    const [forward, dockerUser, ours] = await this.#readAll();
+    const rules = (chain: readonly NftRule[] | undefined) => chain?.map(({ rule }) => rule);
+    return { forward: rules(forward) ?? [], dockerUser: rules(dockerUser), ours: rules(ours) };
+  }
+
+  async apply({ refill, insert, take, drop }: Change): Promise<void> {
+    const [forward = [], dockerUser = []] = await this.#readAll();
+    const rulesOf = (chain: string) => (chain === "FORWARD" ? forward : dockerUser);
+    const table = this.#table;
+    const commands: string[] = [];
+    if (refill) {
+      commands.push(`add chain ${table} ${CHAIN}`, `flush chain ${table} ${CHAIN}`);
+      commands.push(...refill.map((rule) => `add rule ${table} ${CHAIN} ${toNft(rule)}`));
+    }
+    if (insert) {
+      const next = rulesOf(insert.chain)[insert.before];
+      const jump = `counter jump ${CHAIN}`;
+      const chain = `${table} ${insert.chain}`;
+      commands.push(next ? `insert rule ${chain} handle ${next.handle} ${jump}` : `add rule ${chain} ${jump}`);
+    }
+    for (const { chain, number } of take) {
+      const handle = rulesOf(chain)[number]?.handle;
+      if (handle !== undefined) commands.push(`delete rule ${table} ${chain} handle ${handle}`);
+    }
+    if (drop) commands.push(`flush chain ${table} ${CHAIN}`, `delete chain ${table} ${CHAIN}`);
+    await this.#nftables.run(commands.join("\n"));
+  }
+
+  /** An empty FORWARD chain that accepts, alone in its table, changes nothing: it is what `create` made. */
+  async tidy(): Promise<void> {
+    const objects = await this.#nftables.list(`list table ${this.#table}`);
+    const [chain, ...others] = objects.filter((object) => !("table" in object)).map((object) => object.chain);
+    const { name, policy } = (chain ?? {}) as { name?: string; policy?: string };
+    if (others.length === 0 && name === "FORWARD" && policy === "accept")
+      await this.#nftables.run(`delete table ${this.#table}`);
+  }
+
+  async #readAll() {
+    return [await this.#read("FORWARD"), await this.#read("DOCKER-USER"), await this.#read(CHAIN)] as const;
+  }
+
+  async #read(chain: string): Promise<readonly NftRule[] | undefined> {
+    try {
+      const objects = await this.#nftables.list(`list chain ${this.#table} ${chain}`);
+      return objects.flatMap(({ rule }) => {
+        if (rule === undefined) return [];
+        const { handle, expr } = rule as { handle: number; expr: readonly Expression[] };
+        return [{ handle, rule: fromNft(expr) }];
+      });
+    } catch (error) {
+      if (isKernelError(error, "ENOENT")) return undefined;
+      throw error;
+    }
+  }
+}
+
+const FLAGS: Readonly<Record<string, string>> = { iifname: "-i", oifname: "-o" };
+
+/** Links, verdicts and nothing else: what is more is of no interest to us. */
+function fromNft(expressions: readonly Expression[]): Rule {
+  const parts = expressions.flatMap((expression): string[] => {
+    if ("counter" in expression) return [];
+    if ("accept" in expression) return ["-j ACCEPT"];
+    if ("return" in expression) return ["-j RETURN"];
+    if ("jump" in expression) return [`-j ${(expression.jump as { target: string }).target}`];
+    return [linkMatch(expression.match as LinkMatch | undefined) ?? UNREADABLE];
+  });
+  return parts.includes(UNREADABLE) ? UNREADABLE : parts.join(" ");
+}
+
+interface LinkMatch {
+  readonly op: string;
+  readonly left: { readonly meta?: { readonly key: string } };
+  readonly right: unknown;
+}
+
+function linkMatch(match: LinkMatch | undefined): string | undefined {
+  const flag = FLAGS[match?.left.meta?.key ?? ""];
+  if (match?.op !== "==" || flag === undefined || typeof match.right !== "string") return undefined;
+  return `${flag} ${match.right.replace(/\*$/, "+")}`;
+}
+
+function toNft(rule: Rule): string {
+  return rule
+    .replace(/-i (\S+?)(\+?)(?= )/, (_, name: string, any: string) => `iifname "${name}${any && "*"}"`)
+    .replace(/-o (\S+?)(\+?)(?= )/, (_, name: string, any: string) => `oifname "${name}${any && "*"}"`)
+    .replace(/-j (\S+)$/, (_, verdict: string) => `counter ${verdict.toLowerCase()}`);
+}

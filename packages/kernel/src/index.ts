@@ -1,0 +1,18 @@
+// @portolan/kernel: Linux networking without processes.
+export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
+export { openKernel } from "./open-kernel.ts";
+export type {
+  Addresses,
+  BridgePortChange,
+  BridgeSpec,
+  ForwardAccept,
+  Kernel,
+  Link,
+  LinkChange,
+  Links,
+  Nftables,
+  Route,
+  Routes,
+  Sysctls,
+  VethSpec,
+} from "./kernel.ts";

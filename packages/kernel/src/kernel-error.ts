@@ -1,0 +1,49 @@
+// The one error this package throws for what Linux refused.
+import { constants } from "node:os";
+import { getSystemErrorMap, getSystemErrorName } from "node:util";
+
+export interface KernelErrorInit {
+  /** What was attempted, as in `create bridge`. */
+  readonly operation: string;
+  /** What it was attempted on: a link, an address, a path. */
+  readonly device?: string | undefined;
+  /** As in Node's own errors: `EEXIST`. */
+  readonly code: string;
+  /** The kernel's own words (extended ACK), or ours when the refusal is ours. */
+  readonly detail?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** Reads as `create bridge pt-abc: EEXIST: file already exists`; the parts are there for programs. */
+export class KernelError extends Error {
+  override readonly name = "KernelError";
+  readonly operation: string;
+  readonly device: string | undefined;
+  readonly code: string;
+  /** Negative, as in Node's own errors; 0 when `code` is none of the system's. */
+  readonly errno: number;
+  readonly detail: string | undefined;
+
+  constructor(init: KernelErrorInit) {
+    const { operation, device, code, detail } = init;
+    const subject = device === undefined ? operation : `${operation} ${device}`;
+    const errno = -((constants.errno as Readonly<Record<string, number>>)[code] ?? 0);
+    const explanation = detail ?? getSystemErrorMap().get(errno)?.[1] ?? "no such error code";
+    super(`${subject}: ${code}: ${explanation}`, init.cause === undefined ? {} : { cause: init.cause });
+    this.operation = operation;
+    this.device = device;
+    this.code = code;
+    this.errno = errno;
+    this.detail = detail;
+  }
+}
+
+/** The name of a positive error number as the kernel reports it. */
+export function errorCode(errno: number): string {
+  return errno > 0 ? getSystemErrorName(-errno) : "EUNKNOWN";
+}
+
+/** Narrows a caught value to a refusal with one of these codes. */
+export function isKernelError(error: unknown, ...codes: readonly string[]): error is KernelError {
+  return error instanceof KernelError && (codes.length === 0 || codes.includes(error.code));
+}

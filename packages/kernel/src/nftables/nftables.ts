@@ -1,0 +1,86 @@
+// nftables by its own language: transactions and lists, one after the other.
+import { KernelError } from "../kernel-error.ts";
+import type { Nftables } from "../kernel.ts";
+import { readReport } from "./error-text.ts";
+import { LibNftables, type RunResult } from "./libnftables.ts";
+import { RulesetWatcher } from "./watch.ts";
+
+const OPERATION = "nft";
+
+export class NftablesByLibrary implements Nftables, AsyncDisposable {
+  readonly #library: LibNftables;
+  readonly #watchers = new Set<RulesetWatcher>();
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor() {
+    this.#library = new LibNftables();
+  }
+
+  async run(commands: string): Promise<void> {
+    const result = await this.#inTurn(commands, "none");
+    if (!result.succeeded) throw refusal(commands, result);
+  }
+
+  async list(command: string): Promise<readonly Record<string, unknown>[]> {
+    const result = await this.#inTurn(command, "json");
+    if (!result.succeeded) throw refusal(command, result);
+    return readObjects(result.output, command);
+  }
+
+  watch(changed: () => void): Disposable {
+    const watcher = new RulesetWatcher(changed);
+    this.#watchers.add(watcher);
+    return {
+      [Symbol.dispose]: () => {
+        this.#watchers.delete(watcher);
+        watcher[Symbol.dispose]();
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const watcher of this.#watchers) watcher[Symbol.dispose]();
+    await this.#last.catch(() => undefined);
+    this.#library[Symbol.dispose]();
+  }
+
+  #inTurn(commands: string, output: "none" | "json"): Promise<RunResult> {
+    if (this.#closed) {
+      const detail = "the kernel was closed";
+      return Promise.reject(
+        new KernelError({ operation: OPERATION, device: firstLine(commands), code: "ECANCELED", detail }),
+      );
+    }
+    const run = () => this.#library.run(commands, output);
+    const turn = this.#last.then(run, run);
+    this.#last = turn;
+    return turn;
+  }
+}
+
+/** The whole report, with the library's arrows under the commands, is the error's cause. */
+function refusal(commands: string, { error }: RunResult): KernelError {
+  const { code, detail } = readReport(error);
+  const cause = new Error(error.trimEnd());
+  return new KernelError({ operation: OPERATION, device: firstLine(commands), code, detail, cause });
+}
+
+/** nft's JSON form starts with an object about itself, which is no part of the answer. */
+function readObjects(output: string, command: string): Record<string, unknown>[] {
+  try {
+    const { nftables } = JSON.parse(output) as { nftables: Record<string, unknown>[] };
+    return nftables.filter((object) => !("metainfo" in object));
+  } catch (cause) {
+    const detail = "the answer is not JSON; this libnftables seems to be built without it";
+    throw new KernelError({ operation: OPERATION, device: command, code: "EPROTO", detail, cause });
+  }
+}
+
+/** Enough of a transaction to recognise it by. */
+function firstLine(commands: string): string {
+  const [line = ""] = commands.trimStart().split("\n", 1);
+  return line.length > 80 ? `${line.slice(0, 77)}...` : line;
+}

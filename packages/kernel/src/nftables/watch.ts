@@ -1,0 +1,97 @@
+// Tells when somebody else changed the ruleset, by the kernel's own notifications.
+import { parseAttributes, parseMessages, Protocol, type NetlinkMessage, type RawNetlinkSocket } from "netlink";
+import { closeNetlinkSocket, openNetlinkSocket, ownPorts } from "../netlink-socket.ts";
+
+const NFNLGRP_NFTABLES = 7;
+const NFT_MSG_NEWGEN = (10 << 8) | 15;
+const NFTA_GEN_ID = 1;
+const NFGENMSG_LENGTH = 4;
+
+/** A firewall reload is hundreds of transactions; one call back for all of them is enough. */
+const GATHER_MS = 100;
+
+/**
+ * Every transaction ends with one NEWGEN message: it carries the netlink port of whoever asked for the transaction, which
+ * tells our own from others', and a number that grows by one, which tells that notifications were lost in an overflow.
+ */
+export class RulesetWatcher implements Disposable {
+  readonly #changed: () => void;
+  #socket: RawNetlinkSocket | undefined;
+  #generation: number | undefined;
+  #foreign = new Set<number>();
+  #lost = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(changed: () => void) {
+    this.#changed = changed;
+    this.#open();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    if (this.#socket) closeNetlinkSocket(this.#socket);
+    this.#socket = undefined;
+  }
+
+  #open(): void {
+    const socket = openNetlinkSocket(Protocol.NETFILTER);
+    this.#socket = socket;
+    this.#generation = undefined;
+    // An exception that leaves one of these listeners would abort the process.
+    socket.on("message", (datagram) => {
+      try {
+        for (const message of parseMessages(datagram)) this.#receive(message);
+      } catch {
+        this.#missed();
+      }
+    });
+    socket.on("error", () => this.#reopen());
+    socket.addMembership(NFNLGRP_NFTABLES);
+  }
+
+  /** Without a socket we would never hear of anything again. What changed until the new one listens counts as a change. */
+  #reopen(): void {
+    if (!this.#socket) return;
+    closeNetlinkSocket(this.#socket);
+    this.#open();
+    this.#missed();
+  }
+
+  #receive(message: NetlinkMessage): void {
+    if (message.type !== NFT_MSG_NEWGEN) return;
+    const generation = readGeneration(message);
+    if (this.#generation !== undefined && generation !== (this.#generation + 1) >>> 0) this.#missed();
+    this.#generation = generation;
+    this.#foreign.add(message.port);
+    this.#schedule();
+  }
+
+  #missed(): void {
+    this.#lost = true;
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#report();
+    }, GATHER_MS).unref();
+  }
+
+  /** libnftables may open another socket between two transactions; at worst one of our own counts as another's. */
+  #report(): void {
+    const foreign = this.#foreign.difference(ownPorts(Protocol.NETFILTER)).size > 0;
+    const lost = this.#lost;
+    this.#foreign = new Set();
+    this.#lost = false;
+    if (foreign || lost) this.#changed();
+  }
+}
+
+function readGeneration({ data }: NetlinkMessage): number {
+  let generation = 0;
+  parseAttributes(data.subarray(NFGENMSG_LENGTH), ({ type, data: value }) => {
+    if (type === NFTA_GEN_ID) generation = value.readUInt32BE(0);
+  });
+  return generation;
+}

@@ -1,0 +1,32 @@
+// Opens the real kernel: the network namespace this process lives in.
+import { IptablesForwardAccept } from "./forward-accept/forward-accept.ts";
+import type { Kernel } from "./kernel.ts";
+import { NftablesByLibrary } from "./nftables/nftables.ts";
+import { RtAddresses } from "./rtnetlink/addresses.ts";
+import { RtLinks } from "./rtnetlink/links.ts";
+import { Requests } from "./rtnetlink/requests.ts";
+import { RtRoutes } from "./rtnetlink/routes.ts";
+import { ProcSysctls } from "./sysctls.ts";
+
+/**
+ * Needs CAP_NET_ADMIN for whatever changes something, and the library libnftables.
+ * @throws KernelError ENOENT, with the package to install, when libnftables is missing
+ */
+// eslint-disable-next-line @typescript-eslint/require-await -- opening may have to wait one day, and callers are ready for it
+export async function openKernel(): Promise<Kernel> {
+  const nftables = new NftablesByLibrary();
+  const requests = new Requests();
+  const links = new RtLinks(requests);
+  return {
+    links,
+    addresses: new RtAddresses(requests, links),
+    routes: new RtRoutes(requests, links),
+    nftables,
+    sysctls: new ProcSysctls(),
+    forwardAccept: new IptablesForwardAccept(nftables),
+    async [Symbol.asyncDispose]() {
+      requests[Symbol.dispose]();
+      await nftables[Symbol.asyncDispose]();
+    },
+  };
+}
