@@ -8,8 +8,9 @@ export interface Change {
 }
 
 export interface Collection<T> {
+  /** A copy of its own: changing it changes nothing in the store. */
   get(key: string): Promise<T | undefined>;
-  /** In the order of their keys. */
+  /** In the order of their keys' bytes. */
   list(): Promise<readonly (readonly [key: string, value: T])[]>;
   /** Durable when the promise resolves. */
   put(key: string, value: T): Promise<void>;
@@ -20,20 +21,35 @@ export interface Collection<T> {
 export interface Store extends AsyncDisposable {
   /** @param name a name that the schema declares */
   collection<T>(name: string): Collection<T>;
-  /** All or nothing, and durable when the promise resolves. */
+  /** All or nothing, in the order given, and durable when the promise resolves. */
   commit(changes: readonly Change[]): Promise<void>;
 }
 
-/** One step of a schema's history; the schema number is the count of steps. */
+/** Brings one record to the next schema; undefined drops it. */
+export type Migration = (collection: string, key: string, value: unknown) => unknown;
+
+/** What is kept, and its history. A schema has the number of its migrations plus one. */
 export interface Schema {
   readonly collections: readonly string[];
-  /** `migrations[n]` brings the records of schema n + 1 to schema n + 2; each is given every record and returns its new value. */
-  readonly migrations: readonly ((collection: string, key: string, value: unknown) => unknown)[];
+  /** `migrations[0]` brings each record of schema 1 to schema 2, and so on. Steps are only ever appended. */
+  readonly migrations: readonly Migration[];
+}
+
+export function schemaNumber(schema: Schema): number {
+  return schema.migrations.length + 1;
 }
 
 /** What opening found out, for the log and for status. */
 export interface Opened {
   readonly store: Store;
-  /** Where a damaged file was moved to. */
+  /** Where a damaged file was moved to. The store is then a new, empty one. */
   readonly quarantined?: string;
+  /** The schema the file had before it was brought forward. */
+  readonly migratedFrom?: number;
 }
+
+/**
+ * Called around each commit. A test that throws here kills the process in the caller's eyes: before the records were
+ * durable, or after that and before anyone was told.
+ */
+export type CommitHook = (moment: "before" | "after", changes: readonly Change[]) => void;
