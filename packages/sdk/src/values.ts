@@ -75,3 +75,8 @@ export function parseMac(text: string): Mac {
   }
   return text.toLowerCase().replaceAll("-", ":") as Mac;
 }
+
+/** An id as Docker's own command line shows it: 12 characters. Other texts stay as they are. */
+export function shortId(text: string): string {
+  return /^([0-9a-f]{64}|[0-9a-z]{25})$/.test(text) ? text.slice(0, 12) : text;
+}

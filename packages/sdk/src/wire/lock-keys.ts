@@ -1,0 +1,34 @@
+// The keys under which calls exclude each other. Background work of a driver takes the same ones.
+import type { EndpointId, NetworkId, PoolId } from "../values.ts";
+import type { LockRequest } from "./verb.ts";
+
+/** Alone with the network: none of its endpoints is being worked on. */
+export function networkLock(network: NetworkId): readonly LockRequest[] {
+  return [{ key: `network ${network}`, mode: "exclusive" }];
+}
+
+/** Alone with the endpoint, while its network is neither made nor removed; other endpoints go on beside it. */
+export function endpointLock(network: NetworkId, endpoint: EndpointId): readonly LockRequest[] {
+  return [
+    { key: `network ${network}`, mode: "shared" },
+    { key: `endpoint ${endpoint}`, mode: "exclusive" },
+  ];
+}
+
+/** Alone with all pools: for requesting and releasing one, since a choice must not be made twice. */
+export function poolsLock(): readonly LockRequest[] {
+  return [{ key: "pools", mode: "exclusive" }];
+}
+
+/** Alone with one pool's addresses, while no pool is requested or released. */
+export function poolLock(pool: PoolId): readonly LockRequest[] {
+  return [
+    { key: "pools", mode: "shared" },
+    { key: `pool ${pool}`, mode: "exclusive" },
+  ];
+}
+
+/** Alone with the list of nodes: their coming and going is told in order. */
+export function nodesLock(): readonly LockRequest[] {
+  return [{ key: "nodes", mode: "exclusive" }];
+}
