@@ -9,6 +9,8 @@ export interface CallContext {
   readonly call: number;
   /** Aborted when the verb's deadline passes or the server closes: stop, undo, throw. */
   readonly signal: AbortSignal;
+  /** What the request carried beyond what this SDK knows, by JSON path: a newer engine, perhaps. */
+  readonly unknownFields: ReadonlyMap<string, unknown>;
 }
 
 export interface NetworkCapabilities {

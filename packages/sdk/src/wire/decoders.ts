@@ -24,7 +24,7 @@ export function integer(least: number, most: number): Decoder<number> {
   };
 }
 
-export const cidr: Decoder<Cidr> = (value, place) => parsed(Cidr.parse, value, place);
+export const cidr: Decoder<Cidr> = (value, place) => parsed((text) => Cidr.parse(text), value, place);
 
 export const mac: Decoder<Mac> = (value, place) => parsed(parseMac, value, place);
 
@@ -83,6 +83,7 @@ function nameOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "an object";
-  const text = JSON.stringify(value) ?? "nothing";
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value);
   return text.length <= LONGEST_QUOTE ? text : `${text.slice(0, LONGEST_QUOTE)}… (${text.length} characters)`;
 }

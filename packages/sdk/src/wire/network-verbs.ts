@@ -54,10 +54,10 @@ function about(request: NetworkRequest & Partial<EndpointRequest>) {
 const { fixed, call } = entriesFor<NetworkDriver>();
 
 export const networkVerbs = {
-  "NetworkDriver.GetCapabilities": fixed(({ capabilities, gwAllocCheck }) => ({
-    Scope: capabilities.scope,
-    ConnectivityScope: capabilities.connectivityScope ?? capabilities.scope,
-    GwAllocChecker: gwAllocCheck !== undefined,
+  "NetworkDriver.GetCapabilities": fixed((driver) => ({
+    Scope: driver.capabilities.scope,
+    ConnectivityScope: driver.capabilities.connectivityScope ?? driver.capabilities.scope,
+    GwAllocChecker: typeof driver.gwAllocCheck === "function",
   })),
 
   "NetworkDriver.GwAllocCheck": call("gwAllocCheck", {

@@ -13,7 +13,7 @@ export class Place {
   readonly #step: string | number;
 
   private constructor(parent: Place | undefined, step: string | number) {
-    this.unknownFields = parent?.unknownFields ?? new Map();
+    this.unknownFields = parent?.unknownFields ?? new Map<string, unknown>();
     this.#parent = parent;
     this.#step = step;
   }

@@ -76,8 +76,8 @@ interface CallEntry<Driver, Request, Reply, Optional extends boolean> {
 
 /** Table entries for one kind of driver, checked against the driver's methods. */
 export interface Entries<Driver> {
-  fixed(answer: (driver: Driver) => JsonObject): FixedVerb<Driver>;
-  call<Name extends keyof Methods<Driver> & keyof Driver & string>(
+  readonly fixed: (answer: (driver: Driver) => JsonObject) => FixedVerb<Driver>;
+  readonly call: <Name extends keyof Methods<Driver> & keyof Driver & string>(
     method: Name,
     entry: CallEntry<
       Driver,
@@ -85,7 +85,7 @@ export interface Entries<Driver> {
       ReplyOf<Methods<Driver>[Name]>,
       IsOptional<Driver, Name>
     >,
-  ): CallVerb<Driver>;
+  ) => CallVerb<Driver>;
 }
 
 export function entriesFor<Driver extends object>(): Entries<Driver> {
@@ -105,7 +105,7 @@ export function entriesFor<Driver extends object>(): Entries<Driver> {
         locks: erased.locks,
         encode: erased.encode,
         whenMissing: erased.whenMissing,
-        takenBackBy: erased.takenBackBy as (keyof Driver & string) | undefined,
+        takenBackBy: erased.takenBackBy,
         insteadOfError: erased.insteadOfError,
         call: (driver, request, context) => methodOf(driver, method).call(driver, request, context),
       };
