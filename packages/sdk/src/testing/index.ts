@@ -1,0 +1,18 @@
+// The test kit: a dockerd to test drivers against, and what every driver must hold to.
+export { FakeDaemon } from "./fake-daemon.ts";
+export type { Exit, FakeDaemonOptions } from "./fake-daemon.ts";
+export type {
+  AttachOptions,
+  BookContainer,
+  BookEndpoint,
+  BookNetwork,
+  ContainerOptions,
+  LinkMove,
+  NetworkOptions,
+  PublishedPort,
+  SubnetOptions,
+} from "./dockerd/book.ts";
+export type { LinkMover } from "./dockerd/containers.ts";
+export type { EngineVersion } from "./dockerd/engine.ts";
+export { PluginClient, PluginStatusError, PluginUnreachableError } from "./dockerd/plugin-client.ts";
+export type { Exchange } from "./dockerd/plugin-client.ts";
