@@ -69,7 +69,9 @@ export class Book {
 
   /** Fills in what a record says; nothing is reported as changed. */
   load(number: bigint, slots: readonly (Slot | undefined)[]): void {
-    for (const [place, slot] of slots.entries()) this.#write((number << CHUNK_BITS) + BigInt(place), slot);
+    slots.forEach((slot, place) => {
+      this.#write((number << CHUNK_BITS) + BigInt(place), slot);
+    });
   }
 
   addWindow(window: Window): void {

@@ -14,6 +14,8 @@ export interface Held extends Identity {
   readonly kind: LeaseKind;
   /** Milliseconds since 1970. */
   readonly since: number;
+  /** The --ip-range through which it was taken, where several pools share one subnet. */
+  readonly range?: string;
   /** How many starts of dockerd in a row did not repeat this address. */
   readonly missed?: number;
   /** Shared pools: the host that this address is lent to. */

@@ -1,0 +1,67 @@
+// Makes changes durable, many at once when many wait: a caller is answered only when its change is on disk.
+import type { Change, Store } from "@portolan/state";
+
+/** What to write is asked for at the last moment, so that changes to one record within a commit are written once. */
+export type RecordValue = () => unknown;
+
+interface Batch {
+  readonly changes: Map<string, { readonly collection: string; readonly key: string; readonly value: RecordValue }>;
+  readonly undos: (() => void)[];
+  readonly written: Promise<void>;
+}
+
+export class Journal {
+  readonly #store: Store;
+  #batch: Batch | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** To be written with the next commit. */
+  note(collection: string, key: string, value: RecordValue): void {
+    this.#open().changes.set(`${collection} ${key}`, { collection, key, value });
+  }
+
+  /**
+   * Resolves when all that was noted is durable.
+   * @param undo puts the memory back when it cannot be written; later changes are undone before earlier ones
+   */
+  async durable(undo: () => void): Promise<void> {
+    const batch = this.#open();
+    batch.undos.push(undo);
+    await batch.written;
+  }
+
+  /** Resolves when nothing waits to be written. */
+  async idle(): Promise<void> {
+    await this.#batch?.written.catch(() => undefined);
+    await this.#writing;
+  }
+
+  #open(): Batch {
+    if (this.#batch) return this.#batch;
+    const written = this.#writing.then(() => this.#write());
+    // Those who wait hear of a failure; nobody waiting is no reason to end the process.
+    written.catch(() => undefined);
+    return (this.#batch = { changes: new Map(), undos: [], written });
+  }
+
+  async #write(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#writing = promise;
+    const batch = this.#batch as Batch;
+    this.#batch = undefined;
+    try {
+      const changes = [...batch.changes.values()];
+      if (changes.length > 0)
+        await this.#store.commit(changes.map((change): Change => ({ ...change, value: change.value() })));
+    } catch (error) {
+      for (const undo of batch.undos.reverse()) undo();
+      throw error;
+    } finally {
+      resolve();
+    }
+  }
+}
