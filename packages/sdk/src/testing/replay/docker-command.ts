@@ -143,7 +143,10 @@ export async function runCommand(daemon: FakeDaemon, command: string, liveRestor
   if (verb === "network") return runNetworkCommand(daemon, words[0] ?? "", words.slice(1));
   if (verb === "run" || verb === "create") return runContainer(daemon, verb, words);
   const names = parse(words, Infinity).rest;
-  if (verb === "rename") { daemon.renameContainer(names[0] ?? "", names[1] ?? ""); return; }
+  if (verb === "rename") {
+    daemon.renameContainer(names[0] ?? "", names[1] ?? "");
+    return;
+  }
   for (const name of names) {
     if (verb === "start") await daemon.startContainer(name);
     if (verb === "stop" || verb === "kill") await daemon.stopContainer(name);
