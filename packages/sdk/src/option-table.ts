@@ -47,6 +47,11 @@ export interface TableRules {
   readonly ownPrefixes: readonly string[];
 }
 
+/** A declaration that several tables share, checked where it stands. */
+export function option<const D extends OptionDeclaration<unknown>>(declaration: D & OptionDeclaration<ValueOf<D>>): D {
+  return declaration;
+}
+
 export function optionTable<const D extends Declarations>(
   declarations: D & { readonly [Name in keyof D]: OptionDeclaration<ValueOf<D[Name]>> },
   rules: TableRules,

@@ -1,0 +1,158 @@
+// The settings of an executable: flags first, then the environment, then defaults. Every plugin takes the same ones.
+import { parseArgs } from "node:util";
+import { LOG_LEVELS } from "./logger.ts";
+import { oneOf, path, type OptionType } from "./option-types.ts";
+
+export interface SettingDeclaration<T> {
+  /** Without the dashes: `state-dir`. The environment variable follows from it: `PORTOLAN_STATE_DIR`. */
+  readonly flag: string;
+  /** What `--help` shows for the value: `DIR`. */
+  readonly value: string;
+  readonly type: OptionType<T>;
+  readonly default?: T;
+  /** What `--help` shows as default, where that depends on something. */
+  readonly defaultText?: string;
+  readonly help: string;
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a declaration of whatever type
+export type SettingDeclarations = Readonly<Record<string, SettingDeclaration<any>>>;
+type ValueOf<D> = D extends { readonly type: OptionType<infer T> } ? T : never;
+
+export type SettingValues<D extends SettingDeclarations> = {
+  readonly [Name in keyof D as D[Name] extends { readonly default: unknown } ? Name : never]: ValueOf<D[Name]>;
+} & {
+  readonly [Name in keyof D as D[Name] extends { readonly default: unknown } ? never : Name]?: ValueOf<D[Name]>;
+};
+
+/** The settings that every executable has. */
+export type CommonDeclarations = ReturnType<typeof commonSettings>;
+export type CommonSettings = SettingValues<CommonDeclarations>;
+export type Settings<Own extends SettingDeclarations = CommonDeclarations> = CommonSettings & SettingValues<Own>;
+
+export interface ExecutableDescription<Own extends SettingDeclarations = CommonDeclarations> {
+  /** As the user types it: `ts-bridge`. */
+  readonly name: string;
+  readonly version: string;
+  /** One sentence for `--help`. */
+  readonly summary: string;
+  /** Settings beside the common ones. */
+  readonly settings?: Own & { readonly [Name in keyof Own]: SettingDeclaration<ValueOf<Own[Name]>> };
+}
+
+export type SettingsOutcome<S> =
+  | { readonly kind: "run"; readonly settings: S }
+  /** `--help` or `--version`: print and end with success. */
+  | { readonly kind: "print"; readonly text: string }
+  /** One sentence for standard error; exit code 2. */
+  | { readonly kind: "refuse"; readonly message: string };
+
+function commonSettings(name: string) {
+  return {
+    socket: {
+      flag: "socket",
+      value: "PATH",
+      type: path,
+      defaultText: `systemd's, else /run/docker/plugins/${name}.sock`,
+      help: "Where dockerd calls.",
+    },
+    stateDir: {
+      flag: "state-dir",
+      value: "DIR",
+      type: path,
+      default: `/var/lib/portolan/${name}`,
+      help: "Where promises are kept.",
+    },
+    logLevel: {
+      flag: "log-level",
+      value: "LEVEL",
+      type: oneOf(...LOG_LEVELS),
+      default: "info",
+      help: "How much to log.",
+    },
+    logFormat: {
+      flag: "log-format",
+      value: "FORMAT",
+      type: oneOf("text", "json"),
+      defaultText: "text on a terminal, else json",
+      help: "How log lines look.",
+    },
+    admin: {
+      flag: "admin",
+      value: "PATH",
+      type: path,
+      default: `/run/portolan/${name}.sock`,
+      help: "Socket for GET /healthz, /status and /metrics.",
+    },
+  } as const;
+}
+
+/** Where dockerd looks for a plugin of this name. */
+export function defaultSocket(name: string): string {
+  return `/run/docker/plugins/${name}.sock`;
+}
+
+/** @param args the arguments after the executable's name */
+export function readSettings<const Own extends SettingDeclarations = CommonDeclarations>(
+  description: ExecutableDescription<Own>,
+  args: readonly string[] = process.argv.slice(2),
+  environment: NodeJS.ProcessEnv = process.env,
+): SettingsOutcome<Settings<Own>> {
+  const declarations: SettingDeclarations = { ...commonSettings(description.name), ...description.settings };
+  const refuse = (problem: string) => ({ kind: "refuse", message: `${description.name}: ${problem}` }) as const;
+
+  let given: Readonly<Record<string, string | boolean | undefined>>;
+  try {
+    given = parseArgs({ args: [...args], options: flagsOf(declarations), strict: true }).values;
+  } catch (error) {
+    return refuse(`${firstSentence(error)}. See ${description.name} --help.`);
+  }
+  if (given.help === true) return { kind: "print", text: helpText(description, declarations) };
+  if (given.version === true) return { kind: "print", text: `${description.name} ${description.version}\n` };
+
+  const settings: Record<string, unknown> = {};
+  for (const [name, { flag, type, default: fallback }] of Object.entries(declarations)) {
+    const variable = variableOf(flag);
+    const fromFlag = given[flag];
+    const text = typeof fromFlag === "string" ? fromFlag : environment[variable];
+    const value: unknown = text === undefined ? fallback : type.parse(text);
+    if (value !== undefined) settings[name] = value;
+    else if (text !== undefined) {
+      const source = typeof fromFlag === "string" ? `--${flag}` : variable;
+      return refuse(`${source}: "${text}" is not allowed. Give ${type.allowed}.`);
+    }
+  }
+  return { kind: "run", settings: settings as Settings<Own> };
+}
+
+function flagsOf(declarations: SettingDeclarations): Record<string, { type: "string" | "boolean"; short?: string }> {
+  const texts = Object.values(declarations).map(({ flag }) => [flag, { type: "string" }] as const);
+  return { ...Object.fromEntries(texts), help: { type: "boolean", short: "h" }, version: { type: "boolean" } };
+}
+
+function variableOf(flag: string): string {
+  return `PORTOLAN_${flag.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/** Node adds advice for programmers after the first sentence. */
+function firstSentence(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split(". ")[0]?.replace(/\.$/, "") ?? message;
+}
+
+function helpText(
+  { name, summary }: Pick<ExecutableDescription, "name" | "summary">,
+  declarations: SettingDeclarations,
+): string {
+  const rows = Object.values(declarations).map(({ flag, value, help, default: fallback, defaultText }) => {
+    const shown = defaultText ?? (fallback === undefined ? undefined : String(fallback));
+    const tail = shown === undefined ? "" : ` Default: ${shown}.`;
+    return [`--${flag} ${value}`, variableOf(flag), `${help}${tail}`] as const;
+  });
+  const lines = [...rows, ["--help", "", "This text."] as const, ["--version", "", "The version."] as const];
+  const [first, second] = [0, 1].map((column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)));
+  const table = lines.map(([a, b, c]) => `  ${a.padEnd(first ?? 0)}  ${b.padEnd(second ?? 0)}  ${c}`.trimEnd());
+  return [`${name}: ${summary}`, "", "Flags, and the environment variables that stand in for them:", ...table, ""].join(
+    "\n",
+  );
+}
