@@ -1,0 +1,99 @@
+// Layouts to kernel: what is missing is made, what is there is left alone, and each step has its inverse.
+import type { BridgeSpec, Kernel, VethSpec } from "@portolan/kernel";
+import { PluginError, type Undo } from "@portolan/sdk";
+import type { Firewall } from "./firewall.ts";
+import type { NetworkLayout } from "./layout.ts";
+
+/** @throws PluginError when a stranger has the bridge's name, KernelError */
+export async function applyNetwork(
+  kernel: Kernel,
+  firewall: Firewall,
+  layout: NetworkLayout,
+  undo: Undo,
+): Promise<void> {
+  const { bridge, addresses, sysctls, elements } = layout;
+  const { name } = bridge;
+  const found = await kernel.links.get(name);
+  if (!found) {
+    await kernel.links.createBridge(bridge);
+    undo.add(`remove bridge ${name}`, async () => {
+      await kernel.links.remove(name);
+    });
+  } else {
+    if (found.kind !== "bridge" || !isOurs(found.alias, bridge.alias)) throw strangerAt(name);
+    if (found.alias === undefined || (bridge.mtu !== undefined && found.mtu !== bridge.mtu)) {
+      const { alias, mtu } = bridge;
+      await kernel.links.change(name, { ...(alias !== undefined && { alias }), ...(mtu !== undefined && { mtu }) });
+    }
+  }
+  for (const [path, value] of sysctls) {
+    // A kernel without IPv6 has none of its settings.
+    if ((await kernel.sysctls.get(path)) !== undefined) await kernel.sysctls.set(path, value);
+  }
+  for (const address of addresses) {
+    if (!(await kernel.addresses.add(name, address))) continue;
+    undo.add(`remove address ${address} from ${name}`, async () => {
+      await kernel.addresses.remove(name, address);
+    });
+  }
+  // The rules stand before the first packet can pass.
+  await firewall.add(elements);
+  undo.add(`remove ${name} from the firewall`, () => firewall.remove(elements));
+  if (found?.up !== true) await kernel.links.change(name, { up: true });
+}
+
+/** @returns whether there was a bridge to remove */
+export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: NetworkLayout): Promise<boolean> {
+  // The other way round, the network would be open for a moment.
+  const removed = await removeLink(kernel, layout.bridge);
+  await firewall.remove(layout.elements);
+  return removed;
+}
+
+/** @throws PluginError when a stranger has the link's name, KernelError */
+export async function applyEndpoint(kernel: Kernel, layout: VethSpec, undo: Undo): Promise<void> {
+  const { name, alias } = layout;
+  const found = await kernel.links.get(name);
+  if (!found) {
+    await kernel.links.createVeth(layout);
+    undo.add(`remove link ${name}`, async () => {
+      await kernel.links.remove(name);
+    });
+    return;
+  }
+  if (found.kind !== "veth" || !isOurs(found.alias, alias)) throw strangerAt(name);
+  // Its bridge may be a new one, under the same name.
+  const { master, mtu } = layout;
+  const bridge = master === undefined ? undefined : await kernel.links.get(master);
+  if (found.up && found.alias !== undefined && found.master === bridge?.index) return;
+  await kernel.links.change(name, {
+    up: true,
+    ...(alias !== undefined && { alias }),
+    ...(mtu !== undefined && { mtu }),
+    ...(master !== undefined && { master }),
+  });
+}
+
+/**
+ * Leaves a stranger's link alone. A veth takes the container's end along, wherever that is.
+ * @returns whether there was a link of ours to remove
+ */
+export async function removeLink(
+  kernel: Kernel,
+  { name, alias }: Pick<BridgeSpec, "name" | "alias">,
+): Promise<boolean> {
+  const found = await kernel.links.get(name);
+  if (!found || !isOurs(found.alias, alias)) return false;
+  return kernel.links.remove(name);
+}
+
+/** Without an alias it is ours too: the kernel takes the alias in a second message, and we may have died between the two. */
+function isOurs(alias: string | undefined, expected: string | undefined): boolean {
+  return alias === undefined || alias === expected;
+}
+
+function strangerAt(name: string): PluginError {
+  return new PluginError(`the host has another link named ${name}, which this driver did not make`, {
+    hint: `Look at it with "ip -d link show ${name}", and remove or rename it.`,
+  });
+}

@@ -1,0 +1,51 @@
+// Puts the parts together: one host's bridge networks, on whichever kernel and store.
+import type { Kernel } from "@portolan/kernel";
+import { KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
+import type { Store } from "@portolan/state";
+import { BridgeDriver } from "./driver.ts";
+import { Firewall } from "./firewall.ts";
+import { FirewallGuard } from "./guard.ts";
+import { Reconciler, type Patience } from "./reconcile.ts";
+import { Records } from "./records.ts";
+import { Removal } from "./removal.ts";
+import { status } from "./status.ts";
+
+export interface BridgeOptions {
+  readonly kernel: Kernel;
+  readonly store: Store;
+  readonly log: Logger;
+  readonly metrics?: Metrics;
+  readonly patience?: Patience;
+}
+
+export interface Bridge extends AsyncDisposable {
+  readonly driver: BridgeDriver;
+  /** For the server that serves the driver, so that calls and background work do not meet. */
+  readonly locks: KeyedLocks;
+  /** Brings the kernel to what the records say. Calls are to wait until it is done. */
+  start(): Promise<void>;
+  status(): object;
+}
+
+/** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
+export async function openBridge({ kernel, store, log, metrics, patience }: BridgeOptions): Promise<Bridge> {
+  const records = await Records.load(store);
+  const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
+  const firewall = new Firewall(kernel.nftables);
+  const removal = new Removal({ kernel, firewall, records, log });
+  const guard = new FirewallGuard({ kernel, firewall, records, locks, log });
+  const reconciler = new Reconciler({ kernel, firewall, records, removal, locks, log, ...(patience && { patience }) });
+  return {
+    driver: new BridgeDriver({ kernel, firewall, records, removal, locks, log }),
+    locks,
+    async start() {
+      await guard.start();
+      await reconciler.start();
+    },
+    status: () => status({ records, removal, guard, reconciler }),
+    async [Symbol.asyncDispose]() {
+      await reconciler[Symbol.asyncDispose]();
+      await guard[Symbol.asyncDispose]();
+    },
+  };
+}

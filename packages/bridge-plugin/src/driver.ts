@@ -1,0 +1,138 @@
+// The protocol's verbs, in protocol order: plan, intent, apply, commit, reply.
+import type { Kernel } from "@portolan/kernel";
+import {
+  Undo,
+  type CallContext,
+  type CreateEndpointReply,
+  type CreateEndpointRequest,
+  type CreateNetworkRequest,
+  type EndpointRequest,
+  type JoinReply,
+  type JoinRequest,
+  type KeyedLocks,
+  type Logger,
+  type NetworkDriver,
+  type NetworkRequest,
+} from "@portolan/sdk";
+import { applyEndpoint, applyNetwork, removeLink } from "./apply.ts";
+import type { Firewall } from "./firewall.ts";
+import { ensureForwarding } from "./forwarding.ts";
+import { endpointLayout, networkLayout } from "./layout.ts";
+import { allNetworksLock } from "./lock-keys.ts";
+import { aliasOf, bridgeName, portName } from "./naming.ts";
+import { planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
+import type { Records } from "./records.ts";
+import type { Removal } from "./removal.ts";
+
+export interface DriverParts {
+  readonly kernel: Kernel;
+  readonly firewall: Firewall;
+  readonly records: Records;
+  readonly removal: Removal;
+  /** The server's, so that background work and calls do not meet. */
+  readonly locks: KeyedLocks;
+  readonly log: Logger;
+}
+
+export class BridgeDriver implements NetworkDriver {
+  readonly capabilities = { scope: "local", connectivityScope: "local" } as const;
+  readonly #parts: DriverParts;
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+  }
+
+  createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
+    const { kernel, firewall, records, log } = this.#parts;
+    return this.#aloneWithNetworks(call, async () => {
+      const { record, suspects, ignored } = planNetwork(request, records.networks);
+      const { id } = record;
+      if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
+      for (const suspect of suspects) await this.#forget(suspect);
+      const layout = networkLayout(record);
+      await using undo = new Undo();
+      if (records.network(id)?.progress !== "made") {
+        await records.putNetwork(record);
+        undo.add("forget the network", () => records.forgetNetwork(id));
+      }
+      await ensureForwarding(kernel.sysctls, layout.forwarding, log);
+      await applyNetwork(kernel, firewall, layout, undo);
+      await records.putNetwork({ ...record, progress: "made" });
+      undo.commit();
+    });
+  }
+
+  deleteNetwork({ networkId }: NetworkRequest, call: CallContext): Promise<void> {
+    const { kernel, records, removal } = this.#parts;
+    return this.#aloneWithNetworks(call, async () => {
+      const record = records.network(networkId);
+      if (record) await removal.network(record);
+      // Our records may be lost; what the network's name leads to is not.
+      else await removeLink(kernel, { name: bridgeName(networkId), alias: aliasOf(networkId) });
+    });
+  }
+
+  async createEndpoint(request: CreateEndpointRequest): Promise<CreateEndpointReply> {
+    const { kernel, records, removal, log } = this.#parts;
+    const { networkId: network, endpointId: endpoint, options } = request;
+    const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
+    if (options.portMap.length > 0) log.warn("this version publishes no ports", { network, endpoint });
+    for (const old of plan.replaced) {
+      log.warn(`its address goes to endpoint ${endpoint}: removing what dockerd has forgotten`, {
+        network,
+        endpoint: old.id,
+      });
+      await removal.endpoint(old);
+    }
+    await ensureForwarding(kernel.sysctls, networkLayout(plan.network).forwarding, log);
+    await using undo = new Undo();
+    if (records.endpoint(endpoint)?.progress !== "made") {
+      await records.putEndpoint(plan.record);
+      undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
+    }
+    await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
+    await records.putEndpoint({ ...plan.record, progress: "made" });
+    undo.commit();
+    return plan.mac === undefined ? {} : { interface: { macAddress: plan.mac } };
+  }
+
+  async deleteEndpoint({ endpointId }: EndpointRequest): Promise<void> {
+    const { kernel, records, removal } = this.#parts;
+    const record = records.endpoint(endpointId);
+    if (record) await removal.endpoint(record);
+    else await removeLink(kernel, { name: portName(endpointId), alias: aliasOf(endpointId) });
+  }
+
+  async join({ networkId, endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
+    const { records } = this.#parts;
+    const { record, reply } = planJoin(records.endpoint(endpointId), records.network(networkId), sandboxKey);
+    await records.putEndpoint(record);
+    return reply;
+  }
+
+  /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
+  async leave({ endpointId }: EndpointRequest): Promise<void> {
+    const { records } = this.#parts;
+    const record = records.endpoint(endpointId);
+    if (record?.sandbox === undefined) return;
+    const { sandbox: _left, ...rest } = record;
+    await records.putEndpoint(rest);
+  }
+
+  /** One network's addresses decide whether another can be made, so they are made one after the other. */
+  #aloneWithNetworks(call: CallContext, work: () => Promise<void>): Promise<void> {
+    return this.#parts.locks.run(allNetworksLock, call.verb, work, call.signal);
+  }
+
+  /** @throws PluginError when containers use the network after all, or it can't be removed */
+  async #forget({ network, refusal }: Suspect): Promise<void> {
+    const { kernel, removal, log } = this.#parts;
+    const bridge = await kernel.links.get(network.bridge);
+    const ports = bridge ? await kernel.links.list({ master: network.bridge }) : [];
+    if (ports.some(({ peerElsewhere }) => peerElsewhere)) throw refusal;
+    log.warn("dockerd hands out its addresses again: removing a network that it has forgotten", {
+      network: network.id,
+    });
+    if (!(await removal.network(network))) throw refusal;
+  }
+}

@@ -1,0 +1,121 @@
+// Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
+import type { Kernel } from "@portolan/kernel";
+import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
+import type { Firewall } from "./firewall.ts";
+import { networkLayout } from "./layout.ts";
+import { allNetworksLock } from "./lock-keys.ts";
+import { BRIDGE_PREFIX } from "./naming.ts";
+import type { Records } from "./records.ts";
+
+export interface GuardParts {
+  readonly kernel: Kernel;
+  readonly firewall: Firewall;
+  readonly records: Records;
+  readonly locks: KeyedLocks;
+  readonly log: Logger;
+}
+
+export interface GuardState {
+  /** How often our table had to be put back. */
+  readonly restored: number;
+  /** Why the last attempt to keep the rules in place failed. */
+  readonly trouble?: string;
+}
+
+/** Between two looks at a ruleset that keeps changing, as it does while dockerd starts containers. */
+const REST_MS = 500;
+/** iptables-legacy tells nobody when it changes. */
+const LOOK_MS = 30_000;
+
+export class FirewallGuard implements AsyncDisposable {
+  readonly #parts: GuardParts;
+  #restored = 0;
+  #troubles: readonly string[] = [];
+  #watch: Disposable | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #mending: Promise<void> | undefined;
+  #changed = false;
+  #closed = false;
+
+  constructor(parts: GuardParts) {
+    this.#parts = parts;
+  }
+
+  get state(): GuardState {
+    const trouble = this.#troubles.join("; ");
+    return { restored: this.#restored, ...(trouble !== "" && { trouble }) };
+  }
+
+  /** Installs the table, before networks are applied. @throws KernelError when that is impossible */
+  async start(): Promise<void> {
+    await this.#install();
+    this.#watch = this.#parts.kernel.nftables.watch(() => {
+      this.#changed = true;
+      // While it mends, the end of that sees to it.
+      if (!this.#mending) this.#mendIn(0);
+    });
+    await this.mend();
+    this.#mendIn(LOOK_MS);
+  }
+
+  /** Looks at all that others may have changed, and puts back what is gone. */
+  async mend(): Promise<void> {
+    const { kernel, firewall, log } = this.#parts;
+    const troubles: string[] = [];
+    const attempt = async (what: string, work: () => Promise<void>) => {
+      try {
+        await work();
+      } catch (error) {
+        const trouble = `could not ${what}: ${PluginError.from(error).message}`;
+        if (!this.#troubles.includes(trouble)) log.error(`could not ${what}, and will try again`, { err: error });
+        troubles.push(trouble);
+      }
+    };
+    await attempt("put the firewall rules back", async () => {
+      if (await firewall.isIntact()) return;
+      await this.#install();
+      this.#restored += 1;
+      log.warn("somebody removed the firewall rules; they are back");
+    });
+    await attempt("let traffic through FORWARD", async () => {
+      if (await kernel.forwardAccept.ensure(BRIDGE_PREFIX)) log.info("FORWARD lets our networks through");
+    });
+    await attempt("keep networks apart from Docker's own", async () => firewall.setDockers(await this.#links()));
+    this.#troubles = troubles;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#watch?.[Symbol.dispose]();
+    await this.#mending;
+  }
+
+  #mendIn(ms: number): void {
+    clearTimeout(this.#timer);
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#changed = false;
+      this.#mending = this.mend().finally(() => {
+        this.#mending = undefined;
+        this.#mendIn(this.#changed ? REST_MS : LOOK_MS);
+      });
+    }, ms).unref();
+  }
+
+  /** Alone with all networks, so that no element is put back that is being taken away. */
+  #install(): Promise<void> {
+    const { firewall, records, locks } = this.#parts;
+    return locks.run(allNetworksLock, "firewall", async () => {
+      const links = await this.#links();
+      await firewall.install(
+        records.networks.flatMap((network) => networkLayout(network).elements),
+        links,
+      );
+    });
+  }
+
+  async #links(): Promise<readonly string[]> {
+    return (await this.#parts.kernel.links.list()).map(({ name }) => name);
+  }
+}

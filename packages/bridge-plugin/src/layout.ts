@@ -1,0 +1,56 @@
+// What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
+import type { BridgeSpec, VethSpec } from "@portolan/kernel";
+import { aliasOf, bridgeName, macOf, peerName, portName } from "./naming.ts";
+import type { EndpointRecord, NetworkRecord } from "./records.ts";
+
+/** An element of one of the firewall's sets. */
+export interface Element {
+  readonly set: "bridges" | "within" | "internal" | "masquerade4" | "masquerade6";
+  /** In nft's language. */
+  readonly text: string;
+}
+
+export interface NetworkLayout {
+  readonly bridge: BridgeSpec;
+  readonly addresses: readonly string[];
+  readonly sysctls: readonly (readonly [path: string, value: string])[];
+  readonly elements: readonly Element[];
+  /** Of the host, so that packets leave the network at all. */
+  readonly forwarding: readonly (4 | 6)[];
+}
+
+export function networkLayout(record: NetworkRecord): NetworkLayout {
+  const { id, bridge, internal, mtu, subnets } = record;
+  const families = subnets.map(({ family }) => family);
+  return {
+    bridge: { name: bridge, mac: macOf(id), alias: aliasOf(id), ...(mtu !== undefined && { mtu }) },
+    addresses: subnets.map(({ gateway }) => gateway),
+    sysctls: families.includes(6)
+      ? [
+          [`net/ipv6/conf/${bridge}/disable_ipv6`, "0"],
+          // A container must not tell the host where its default route goes.
+          [`net/ipv6/conf/${bridge}/accept_ra`, "0"],
+        ]
+      : // Otherwise containers would reach the host's services by link-local addresses that nobody asked for.
+        [[`net/ipv6/conf/${bridge}/disable_ipv6`, "1"]],
+    elements: [
+      { set: "bridges", text: `"${bridge}"` },
+      { set: "within", text: `"${bridge}" . "${bridge}"` },
+      ...(internal ? [{ set: "internal", text: `"${bridge}"` } as const] : []),
+      ...(internal ? [] : subnets.map(({ family, subnet }) => ({ set: `masquerade${family}`, text: subnet }) as const)),
+    ],
+    forwarding: internal ? [] : families,
+  };
+}
+
+export function endpointLayout(record: EndpointRecord, network: NetworkRecord): VethSpec {
+  const { id, mac } = record;
+  return {
+    name: portName(id),
+    alias: aliasOf(id),
+    master: bridgeName(network.id),
+    up: true,
+    ...(network.mtu !== undefined && { mtu: network.mtu }),
+    peer: { name: peerName(id), mac },
+  };
+}

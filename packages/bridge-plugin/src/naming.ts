@@ -1,0 +1,44 @@
+// Names, aliases and MAC addresses, all derived from Docker's ids: known again after a crash without asking any record.
+import { createHash } from "node:crypto";
+import { parseMac, type EndpointId, type Mac, type NetworkId } from "@portolan/sdk";
+
+/** What our bridges' names begin with; the firewall beside Docker's knows them by it. */
+export const BRIDGE_PREFIX = "pt-";
+/** `ip link` shows it, and nothing without it is ever removed as ours. */
+const ALIAS_PREFIX = "portolan ts-bridge";
+
+// Linux takes names of up to 15 bytes; 12 digits of an id are what Docker shows of it.
+const shortened = (id: string) => id.slice(0, 12);
+
+export function bridgeName(network: NetworkId): string {
+  return `${BRIDGE_PREFIX}${shortened(network)}`;
+}
+
+/** The end of the pair that stays with the bridge. */
+export function portName(endpoint: EndpointId): string {
+  return `pv${shortened(endpoint)}`;
+}
+
+/** The end that dockerd moves into the container. Ids are new at each start, so the name is never used twice. */
+export function peerName(endpoint: EndpointId): string {
+  return `pc${shortened(endpoint)}`;
+}
+
+export function aliasOf(id: NetworkId | EndpointId): string {
+  return `${ALIAS_PREFIX} ${id}`;
+}
+
+/** The id in an alias of ours; undefined for any other alias. */
+export function idInAlias(alias: string | undefined): string | undefined {
+  return alias?.startsWith(`${ALIAS_PREFIX} `) ? alias.slice(ALIAS_PREFIX.length + 1) : undefined;
+}
+
+/**
+ * A locally administered address of one station. It looks random, as the id does, and is the same whenever the same
+ * request is repeated, or a bridge is rebuilt under containers that have its address in their neighbour tables.
+ */
+export function macOf(id: NetworkId | EndpointId): Mac {
+  const bytes = createHash("sha256").update(id).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return parseMac(bytes.toString("hex").replace(/..(?!$)/g, "$&:"));
+}

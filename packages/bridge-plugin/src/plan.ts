@@ -1,0 +1,233 @@
+// From a request and the records to what shall be promised. Pure, and all refusals happen here.
+import { isDeepStrictEqual } from "node:util";
+import {
+  Cidr,
+  PluginError,
+  type CreateEndpointRequest,
+  type CreateNetworkRequest,
+  type Family,
+  type IpamData,
+  type JoinReply,
+  type Mac,
+  type NetworkId,
+} from "@portolan/sdk";
+import { bridgeName, macOf, peerName } from "./naming.ts";
+import { LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
+import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
+
+/** The address space of dockerd's own IPAM, which never hands out overlapping pools. */
+const DOCKERS_ADDRESS_SPACE = "LocalDefault";
+const LINK_LOCAL = Cidr.parse("fe80::/64");
+const MULTICAST = { 4: Cidr.parse("224.0.0.0/4"), 6: Cidr.parse("ff00::/8") };
+
+export interface NetworkPlan {
+  readonly record: NetworkRecord;
+  /** Networks that dockerd seems to have forgotten, since it hands out their addresses again. */
+  readonly suspects: readonly Suspect[];
+  /** Keys of options that are none of ours. */
+  readonly ignored: readonly string[];
+}
+
+export interface Suspect {
+  readonly network: NetworkRecord;
+  /** What to throw when it turns out that containers still use it. */
+  readonly refusal: PluginError;
+}
+
+/**
+ * @param known the records of all networks
+ * @throws PluginError
+ */
+export function planNetwork(request: CreateNetworkRequest, known: readonly NetworkRecord[]): NetworkPlan {
+  const { networkId: id, options } = request;
+  const { values, other } = networkOptions.parse(options.driverOpts);
+  const subnets = planSubnets(request);
+  const hasIPv6 = subnets.some(({ family }) => family === 6);
+  if (hasIPv6 && values.mtu !== undefined && values.mtu < LEAST_MTU_FOR_IPV6) {
+    throw new PluginError(`option "com.docker.network.driver.mtu": ${values.mtu} is too small for IPv6`, {
+      hint: `Give an integer from ${LEAST_MTU_FOR_IPV6} to 65535.`,
+    });
+  }
+  const record: NetworkRecord = {
+    id,
+    progress: "intent",
+    bridge: bridgeName(id),
+    internal: options.internal,
+    ...(values.mtu !== undefined && { mtu: values.mtu }),
+    subnets,
+    options: options.driverOpts,
+  };
+  const before = known.find((network) => network.id === id);
+  if (before?.progress === "made" && !isDeepStrictEqual({ ...before, progress: "intent" }, record)) {
+    throw new PluginError("the network exists already, with other settings", {
+      hint: "Remove it and create it again: docker network rm.",
+    });
+  }
+  const rivals = known.filter((network) => network.id !== id);
+  return {
+    record,
+    suspects: rivals.flatMap((rival) => suspect(record, rival) ?? []),
+    ignored: Object.keys(other),
+  };
+}
+
+function planSubnets({ options, ipv4, ipv6 }: CreateNetworkRequest): readonly SubnetRecord[] {
+  if (!options.enableIPv4 && !options.enableIPv6) throw new PluginError("IPv4 or IPv6 must be enabled");
+  return [...(options.enableIPv4 ? [planSubnet(4, ipv4)] : []), ...(options.enableIPv6 ? [planSubnet(6, ipv6)] : [])];
+}
+
+// Where the built-in bridge driver has words for a fault, they are these.
+function planSubnet(family: Family, [data, ...more]: readonly IpamData[]): SubnetRecord {
+  if (more.length > 0) {
+    throw new PluginError("bridge driver doesn't support multiple subnets", {
+      hint: `Give one --subnet for IPv${family}.`,
+    });
+  }
+  const pool = data?.pool;
+  if (!pool) throw new PluginError(`ipv${family} pool is empty`, { hint: "Give a --subnet." });
+  const text = pool.toString();
+  if (pool.prefix === 0) {
+    throw new PluginError(`the pool ${text} is no subnet`, {
+      hint: "Give a --subnet, or an IPAM driver that has one.",
+    });
+  }
+  if (pool.overlaps(MULTICAST[family])) throw new PluginError(`multicast subnet '${text}' is not allowed`);
+  if (pool.overlaps(LINK_LOCAL) && pool.subnet.toString() !== LINK_LOCAL.toString())
+    throw new PluginError(`'${text}' clashes with the Link-Local prefix '${LINK_LOCAL.toString()}'`);
+  for (const name of Object.keys(data.auxAddresses)) {
+    if (name !== "DefaultGatewayIPv4" && name !== "DefaultGatewayIPv6") continue;
+    throw new PluginError(`auxiliary address "${name}": another default gateway than the bridge is not supported`, {
+      hint: "Leave it out, or give the bridge that address with --gateway.",
+    });
+  }
+  const { gateway } = data;
+  if (!gateway) {
+    throw new PluginError(`the pool ${text} came without a gateway address`, {
+      hint: "Give a --gateway, or an IPAM driver that chooses one.",
+    });
+  }
+  if (!pool.contains(gateway.address)) {
+    throw new PluginError(`gateway ${gateway.address} is not in the pool ${text}`, {
+      hint: "Give a --gateway within the subnet.",
+    });
+  }
+  return {
+    family,
+    subnet: pool.subnet.toString(),
+    gateway: `${gateway.address}/${pool.prefix}`,
+    addressSpace: data.addressSpace,
+  };
+}
+
+/**
+ * @returns the other network, when the two can't be together and dockerd should know
+ * @throws PluginError when they can't be together and the other one stands
+ */
+function suspect(wanted: NetworkRecord, other: NetworkRecord): Suspect | undefined {
+  const overlap = overlapOf(wanted, other);
+  if (!overlap) {
+    if (wanted.bridge !== other.bridge) return undefined;
+    throw new PluginError(`conflicts with network ${other.id}: networks have same bridge name ${other.bridge}`, {
+      hint: "Create the network again: it then gets another id, and its bridge another name.",
+    });
+  }
+  const { mine, theirs } = overlap;
+  const problem = `networks have overlapping IPv${mine.family}`;
+  const refusal = new PluginError(`conflicts with network ${other.id} (${other.bridge}): ${problem}`, {
+    hint: `${mine.subnet} and ${theirs.subnet} overlap. Choose another --subnet.`,
+  });
+  const sameSpace = mine.addressSpace === DOCKERS_ADDRESS_SPACE && theirs.addressSpace === DOCKERS_ADDRESS_SPACE;
+  if (other.progress === "removing" || (other.progress === "made" && sameSpace)) return { network: other, refusal };
+  throw refusal;
+}
+
+function overlapOf(one: NetworkRecord, other: NetworkRecord): { mine: SubnetRecord; theirs: SubnetRecord } | undefined {
+  const pairs = one.subnets.flatMap((mine) => other.subnets.map((theirs) => ({ mine, theirs })));
+  return pairs.find(({ mine, theirs }) => Cidr.parse(mine.subnet).overlaps(Cidr.parse(theirs.subnet)));
+}
+
+export interface EndpointPlan {
+  readonly record: EndpointRecord;
+  readonly network: NetworkRecord;
+  /** Endpoints that dockerd must have forgotten, since it hands out their address again. They go first. */
+  readonly replaced: readonly EndpointRecord[];
+  /** The MAC address, when dockerd has not decided on one. */
+  readonly mac?: Mac;
+}
+
+/**
+ * @param network the record of the endpoint's network
+ * @param siblings the records of that network's endpoints
+ * @throws PluginError
+ */
+export function planEndpoint(
+  request: CreateEndpointRequest,
+  network: NetworkRecord | undefined,
+  siblings: readonly EndpointRecord[],
+): EndpointPlan {
+  const { networkId, endpointId: id, interface: given } = request;
+  if (network?.progress !== "made") throw unknownNetwork(networkId);
+  const addresses = [given.address, given.addressIPv6].filter((address) => address !== undefined);
+  for (const address of addresses) checkAddress(address, network);
+  const mac = given.macAddress ?? macOf(id);
+  const record: EndpointRecord = {
+    id,
+    network: networkId,
+    progress: "intent",
+    addresses: addresses.map(String),
+    mac,
+  };
+  return {
+    record,
+    network,
+    replaced: siblings.filter((other) => other.id !== id && other.addresses.some((a) => record.addresses.includes(a))),
+    ...(given.macAddress === undefined && { mac }),
+  };
+}
+
+function checkAddress(address: Cidr, { subnets }: NetworkRecord): void {
+  const subnet = subnets.find(({ family }) => family === address.family);
+  if (!subnet || !Cidr.parse(subnet.subnet).contains(address.address)) {
+    throw new PluginError(`the address ${address.toString()} is not in the network's subnet`, {
+      hint: `Its subnets are ${subnets.map((each) => each.subnet).join(", ")}.`,
+    });
+  }
+  if (Cidr.parse(subnet.gateway).address === address.address) {
+    throw new PluginError(`the address ${address.toString()} is the gateway's own`, { hint: "Choose another one." });
+  }
+}
+
+export interface JoinPlan {
+  readonly record: EndpointRecord;
+  readonly reply: JoinReply;
+}
+
+/** @throws PluginError */
+export function planJoin(
+  endpoint: EndpointRecord | undefined,
+  network: NetworkRecord | undefined,
+  sandbox: string,
+): JoinPlan {
+  if (endpoint?.progress !== "made" || !network) {
+    throw new PluginError("there is no such endpoint", { hint: "Disconnect the container and connect it again." });
+  }
+  const interfaceName = { srcName: peerName(endpoint.id), dstPrefix: "eth" };
+  // dockerd would install the default route on an internal network, too.
+  const gateways = network.internal ? [] : network.subnets.map(({ gateway }) => Cidr.parse(gateway));
+  const ipv4 = gateways.find(({ family }) => family === 4)?.address;
+  const ipv6 = gateways.find(({ family }) => family === 6)?.address;
+  return {
+    record: { ...endpoint, sandbox },
+    reply: {
+      interfaceName,
+      ...(ipv4 !== undefined && { gateway: ipv4 }),
+      ...(ipv6 !== undefined && { gatewayIPv6: ipv6 }),
+    },
+  };
+}
+
+function unknownNetwork(id: NetworkId): PluginError {
+  return new PluginError(`the network ${id} is not known here`, {
+    hint: "Docker knows it and this driver does not, as after a loss of its state directory. Remove it and create it again.",
+  });
+}

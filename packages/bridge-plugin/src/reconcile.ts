@@ -1,0 +1,206 @@
+// Compares what we promised with what the kernel has, and mends the difference: at the start, and now and then afterwards.
+import type { Kernel, Link } from "@portolan/kernel";
+import {
+  endpointLock,
+  networkLock,
+  PluginError,
+  Undo,
+  type EndpointId,
+  type KeyedLocks,
+  type Logger,
+} from "@portolan/sdk";
+import type { NetworkId } from "@portolan/sdk";
+import { applyEndpoint, applyNetwork } from "./apply.ts";
+import type { Firewall } from "./firewall.ts";
+import { endpointLayout, networkLayout } from "./layout.ts";
+import { allNetworksLock } from "./lock-keys.ts";
+import { idInAlias, portName } from "./naming.ts";
+import type { NetworkRecord, Records } from "./records.ts";
+import type { Removal } from "./removal.ts";
+
+export interface ReconcilerParts {
+  readonly kernel: Kernel;
+  readonly firewall: Firewall;
+  readonly records: Records;
+  readonly removal: Removal;
+  readonly locks: KeyedLocks;
+  readonly log: Logger;
+  readonly patience?: Patience;
+}
+
+/** How long something has to look dead before it is buried; in milliseconds. */
+export interface Patience {
+  /** Between the look at the start and the second one. */
+  readonly secondLookMs: number;
+  /** Between all further ones. */
+  readonly lookMs: number;
+  /** Of an endpoint whose link has gone, as it goes with a sandbox. */
+  readonly missingMs: number;
+  /**
+   * Of an endpoint whose container's end is in the host's namespace: not moved yet, or moved back by a dockerd that could
+   * not reach us. Before Docker 28 a container has long been joined when it starts.
+   */
+  readonly homeMs: number;
+}
+
+export const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000 };
+
+/** Why an endpoint looks dead: it has no link, or nobody has its container's end. */
+type Sign = "missing" | "home";
+
+export class Reconciler implements AsyncDisposable {
+  readonly #parts: ReconcilerParts;
+  readonly #patience: Patience;
+  readonly #suspicions = new Map<EndpointId, { readonly sign: Sign; readonly since: number }>();
+  readonly #troubles = new Map<NetworkId, string>();
+  #strays: readonly string[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    this.#patience = parts.patience ?? PATIENCE;
+  }
+
+  /** Why a network is not as it should be. */
+  get troubles(): ReadonlyMap<NetworkId, string> {
+    return this.#troubles;
+  }
+
+  /** Links with our mark that no record tells of, as after the loss of the state directory. Left alone: they may be in use. */
+  get strays(): readonly string[] {
+    return this.#strays;
+  }
+
+  /** To be called once, before the first call is served. What fails is tried again, and does not keep the rest from it. */
+  async start(): Promise<void> {
+    const { records, removal } = this.#parts;
+    for (const record of records.endpoints) if (record.progress === "intent") await removal.endpoint(record);
+    for (const record of records.networks) if (record.progress === "intent") await removal.network(record);
+    const links = await this.#links();
+    for (const record of records.networks) if (record.progress === "made") await this.#apply(record, links);
+    await this.look();
+    this.#lookAfter(this.#patience.secondLookMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#looking;
+  }
+
+  /** Retries what failed, rebuilds what somebody removed, buries what has been dead for long enough. */
+  async look(): Promise<void> {
+    const { records } = this.#parts;
+    await this.#retryRemovals();
+    const links = await this.#links();
+    for (const { id, bridge, progress } of records.networks) {
+      if (progress !== "made" || (links.get(bridge)?.up === true && !this.#troubles.has(id))) continue;
+      await this.#aloneWithNetwork(id, async () => {
+        const record = records.network(id);
+        if (record?.progress === "made") await this.#apply(record, links);
+      });
+    }
+    await this.#buryTheDead(links);
+    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
+  }
+
+  #lookAfter(ms: number): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#looking = this.look()
+        .catch((error: unknown) => this.#parts.log.error("could not compare records and kernel", { err: error }))
+        .finally(() => this.#lookAfter(this.#patience.lookMs));
+    }, ms).unref();
+  }
+
+  async #apply(network: NetworkRecord, links: ReadonlyMap<string, Link>): Promise<void> {
+    const { kernel, firewall, records, log } = this.#parts;
+    // Never undone: half a network serves its containers better than none.
+    const undo = new Undo();
+    try {
+      await applyNetwork(kernel, firewall, networkLayout(network), undo);
+      for (const endpoint of records.endpointsOf(network.id)) {
+        // A link that has gone went with its container; a new one would have nobody at its other end.
+        if (endpoint.progress === "made" && links.has(portName(endpoint.id)))
+          await applyEndpoint(kernel, endpointLayout(endpoint, network), undo);
+      }
+      this.#troubles.delete(network.id);
+    } catch (error) {
+      const { message } = PluginError.from(error);
+      if (this.#troubles.get(network.id) !== message) {
+        log.error("could not set up the network again, and will retry", { network: network.id, err: error });
+      }
+      this.#troubles.set(network.id, message);
+    }
+  }
+
+  async #retryRemovals(): Promise<void> {
+    const { records, removal, log } = this.#parts;
+    for (const { id, network, progress } of records.endpoints) {
+      if (progress !== "removing") continue;
+      await this.#aloneWithEndpoint(network, id, async () => {
+        const record = records.endpoint(id);
+        if (record?.progress === "removing" && (await removal.endpoint(record)))
+          log.info("removed the endpoint's link at last", { network, endpoint: id });
+      });
+    }
+    for (const { id, progress } of records.networks) {
+      if (progress !== "removing") continue;
+      await this.#aloneWithNetwork(id, async () => {
+        const record = records.network(id);
+        if (record?.progress === "removing" && (await removal.network(record)))
+          log.info("removed the network's bridge at last", { network: id });
+      });
+    }
+  }
+
+  async #buryTheDead(links: ReadonlyMap<string, Link>): Promise<void> {
+    const { kernel, records, removal, log } = this.#parts;
+    const now = performance.now();
+    const suspicions = new Map(this.#suspicions);
+    this.#suspicions.clear();
+    for (const endpoint of records.endpoints) {
+      const { id, network, progress } = endpoint;
+      const sign = signOfDeath(links.get(portName(id)));
+      if (progress !== "made" || sign === undefined) continue;
+      const before = suspicions.get(id);
+      const since = before?.sign === sign ? before.since : now;
+      this.#suspicions.set(id, { sign, since });
+      if (now - since < (sign === "missing" ? this.#patience.missingMs : this.#patience.homeMs)) continue;
+      await this.#aloneWithEndpoint(network, id, async () => {
+        // Whatever happened to it meanwhile has changed its record or its link.
+        if (records.endpoint(id) !== endpoint || signOfDeath(await kernel.links.get(portName(id))) !== sign) return;
+        const why = sign === "missing" ? "its link has gone with its container" : "no container has its link";
+        log.warn(`removing an endpoint that dockerd has forgotten: ${why}`, { network, endpoint: id });
+        await removal.endpoint(endpoint);
+      });
+    }
+  }
+
+  #isStray({ alias }: Link): boolean {
+    const id = idInAlias(alias);
+    if (id === undefined) return false;
+    const { records } = this.#parts;
+    return records.network(id as NetworkId) === undefined && records.endpoint(id as EndpointId) === undefined;
+  }
+
+  async #links(): Promise<ReadonlyMap<string, Link>> {
+    const links = await this.#parts.kernel.links.list();
+    return new Map(links.map((link) => [link.name, link]));
+  }
+
+  #aloneWithNetwork(id: NetworkId, work: () => Promise<void>): Promise<void> {
+    return this.#parts.locks.run([...networkLock(id), ...allNetworksLock], "reconcile", work);
+  }
+
+  #aloneWithEndpoint(network: NetworkId, id: EndpointId, work: () => Promise<void>): Promise<void> {
+    return this.#parts.locks.run(endpointLock(network, id), "reconcile", work);
+  }
+}
+
+function signOfDeath(port: Link | undefined): Sign | undefined {
+  if (!port) return "missing";
+  return port.peerElsewhere ? undefined : "home";
+}

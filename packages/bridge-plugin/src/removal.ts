@@ -1,0 +1,61 @@
+// Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
+import type { Kernel } from "@portolan/kernel";
+import { PluginError, type Logger } from "@portolan/sdk";
+import { removeLink, removeNetwork } from "./apply.ts";
+import type { Firewall } from "./firewall.ts";
+import { networkLayout } from "./layout.ts";
+import { aliasOf, portName } from "./naming.ts";
+import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
+
+export interface RemovalParts {
+  readonly kernel: Kernel;
+  readonly firewall: Firewall;
+  readonly records: Records;
+  readonly log: Logger;
+}
+
+export class Removal {
+  readonly #parts: RemovalParts;
+
+  constructor(parts: RemovalParts) {
+    this.#parts = parts;
+  }
+
+  /** What could not be removed yet. */
+  get pending(): readonly (NetworkRecord | EndpointRecord)[] {
+    const { networks, endpoints } = this.#parts.records;
+    return [...networks, ...endpoints].filter(({ progress }) => progress === "removing");
+  }
+
+  /** With all its endpoints; to be called alone with all networks. @returns whether it is gone, or else pending */
+  async network(record: NetworkRecord): Promise<boolean> {
+    const { kernel, firewall, records, log } = this.#parts;
+    // From here on a crash must not bring it back.
+    if (record.progress !== "removing") await records.putNetwork({ ...record, progress: "removing" });
+    for (const endpoint of records.endpointsOf(record.id)) await this.endpoint(endpoint);
+    try {
+      await removeNetwork(kernel, firewall, networkLayout(record));
+    } catch (error) {
+      log.warn("could not remove the network's bridge, and will try again", { network: record.id, err: error });
+      await records.putNetwork({ ...record, progress: "removing", trouble: PluginError.from(error).message });
+      return false;
+    }
+    await records.forgetNetwork(record.id);
+    return true;
+  }
+
+  /** @returns whether it is gone, or else pending */
+  async endpoint(record: EndpointRecord): Promise<boolean> {
+    const { kernel, records, log } = this.#parts;
+    const { id, network } = record;
+    try {
+      await removeLink(kernel, { name: portName(id), alias: aliasOf(id) });
+    } catch (error) {
+      log.warn("could not remove the endpoint's link, and will try again", { network, endpoint: id, err: error });
+      await records.putEndpoint({ ...record, progress: "removing", trouble: PluginError.from(error).message });
+      return false;
+    }
+    await records.forgetEndpoint(id);
+    return true;
+  }
+}

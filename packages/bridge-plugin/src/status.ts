@@ -1,0 +1,45 @@
+// What `GET /status` on the admin socket tells: promises beside what became of them.
+import { TABLE } from "./firewall.ts";
+import type { FirewallGuard } from "./guard.ts";
+import { peerName, portName } from "./naming.ts";
+import type { Reconciler } from "./reconcile.ts";
+import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
+import type { Removal } from "./removal.ts";
+
+export interface StatusParts {
+  readonly records: Records;
+  readonly removal: Removal;
+  readonly guard: FirewallGuard;
+  readonly reconciler: Reconciler;
+}
+
+export function status({ records, removal, guard, reconciler }: StatusParts) {
+  return {
+    networks: records.networks.map((network) => ({
+      ...networkStatus(network),
+      trouble: network.trouble ?? reconciler.troubles.get(network.id),
+      endpoints: records.endpointsOf(network.id).map(endpointStatus),
+    })),
+    /** What dockerd has forgotten and could not be removed yet. */
+    pendingDeletes: removal.pending.map(({ id, trouble }) => ({ id, trouble })),
+    /** Links with our mark that no record tells of. */
+    strays: reconciler.strays,
+    firewall: { table: TABLE, ...guard.state },
+  };
+}
+
+function networkStatus({ id, progress, bridge, internal, mtu, subnets, options }: NetworkRecord) {
+  return {
+    id,
+    progress,
+    bridge,
+    internal,
+    mtu,
+    subnets: subnets.map(({ subnet, gateway }) => ({ subnet, gateway })),
+    options,
+  };
+}
+
+function endpointStatus({ id, progress, addresses, mac, sandbox, trouble }: EndpointRecord) {
+  return { id, progress, port: portName(id), containerLink: peerName(id), addresses, mac, sandbox, trouble };
+}
