@@ -43,7 +43,16 @@ export function errorCode(errno: number): string {
   return errno > 0 ? getSystemErrorName(-errno) : "EUNKNOWN";
 }
 
+/** The code of one of Node's own errors. No instanceof: under jest they come from another realm. */
+export function systemCode(error: unknown): string | undefined {
+  const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
+  return typeof code === "string" ? code : undefined;
+}
+
 /** Narrows a caught value to a refusal with one of these codes. */
 export function isKernelError(error: unknown, ...codes: readonly string[]): error is KernelError {
   return error instanceof KernelError && (codes.length === 0 || codes.includes(error.code));
 }
+
+/** For whoever still asks after the kernel was disposed of. */
+export const CLOSED = { code: "ECANCELED", detail: "the kernel was closed" } as const;

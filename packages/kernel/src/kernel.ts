@@ -126,6 +126,30 @@ export interface ForwardAccept {
   remove(): Promise<void>;
 }
 
+export interface PortRequest {
+  readonly protocol: "tcp" | "udp" | "sctp";
+  /** Host addresses, `0.0.0.0` and `::` for any of their family. The port is the same on all of them. */
+  readonly addresses: readonly string[];
+  readonly first: number;
+  /** The end of a range of which the first free port is taken; `first` alone when it is missing. */
+  readonly last?: number;
+}
+
+/** A port that no other program can take until this is disposed of. */
+export interface PortReservation extends Disposable {
+  readonly port: number;
+}
+
+export interface Ports {
+  /**
+   * Reserves a port with real sockets, as Docker does. They answer nothing: packets that reach them are dropped, so what
+   * is published has to be led elsewhere before.
+   * @throws KernelError EADDRINUSE when no port of the range is free on all addresses, EADDRNOTAVAIL when an address is
+   * not this host's, EINVAL for what is no address or port, EPROTONOSUPPORT when this kernel lacks the protocol
+   */
+  reserve(request: PortRequest): Promise<PortReservation>;
+}
+
 export interface Kernel extends AsyncDisposable {
   readonly links: Links;
   readonly addresses: Addresses;
@@ -133,4 +157,5 @@ export interface Kernel extends AsyncDisposable {
   readonly nftables: Nftables;
   readonly sysctls: Sysctls;
   readonly forwardAccept: ForwardAccept;
+  readonly ports: Ports;
 }

@@ -18,9 +18,20 @@ const getsockname = process_.func("int getsockname(int fd, void *address, _Inout
   [number, Buffer, [number]]
 >;
 
+const socket = process_.func("int socket(int family, int type, int protocol)") as Call<[number, number, number]>;
+const bind = process_.func("int bind(int fd, const void *address, uint32_t length)") as Call<[number, Buffer, number]>;
+const listen = process_.func("int listen(int fd, int backlog)") as Call<[number, number]>;
+const close = process_.func("int close(int fd)") as Call<[number]>;
+const attachFilter = process_.func("setsockopt", "int", [
+  "int",
+  "int",
+  "int",
+  koffi.pointer(koffi.struct({ length: "uint16_t", instructions: "void *" })),
+  "uint32_t",
+]) as Call<[number, number, number, { length: number; instructions: Buffer }, number]>;
 const strerror = process_.func("const char *strerror(int number)") as Call<[number], string>;
 
-const SOL_SOCKET = 1;
+export const SOL_SOCKET = 1;
 const SO_PROTOCOL = 38;
 const AF_NETLINK = 16;
 
@@ -38,6 +49,42 @@ export function netlinkAddress(fd: number): { readonly protocol: number; readonl
   const protocol = Buffer.alloc(4);
   if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, protocol, [protocol.length]) !== 0) return undefined;
   return { protocol: protocol.readInt32LE(0), port: address.readUInt32LE(4) };
+}
+
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const SO_ATTACH_FILTER = 26;
+/** struct sock_filter: BPF_RET with the constant 0, "take no byte of this packet". */
+const DROP_ALL = Buffer.from([0x06, 0, 0, 0, 0, 0, 0, 0]);
+const SOCK_FPROG_LENGTH = 16;
+
+/** A socket that node knows nothing of. @throws KernelError */
+export function openSocket(family: number, type: number, protocol: number): number {
+  const fd = socket(family, type | SOCK_CLOEXEC, protocol);
+  if (fd < 0) throw lastError("open socket");
+  return fd;
+}
+
+/** @throws KernelError */
+export function bindSocket(fd: number, address: Buffer): void {
+  if (bind(fd, address, address.length) !== 0) throw lastError("bind");
+}
+
+/** @throws KernelError */
+export function listenOn(fd: number): void {
+  if (listen(fd, 1) !== 0) throw lastError("listen");
+}
+
+/** Nothing that is sent to this socket arrives. @throws KernelError */
+export function dropAllPackets(fd: number): void {
+  const program = { length: 1, instructions: DROP_ALL };
+  if (attachFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, SOCK_FPROG_LENGTH) !== 0)
+    throw lastError("attach socket filter");
+}
+
+export function closeSocket(fd: number): void {
+  close(fd);
 }
 
 /** The error of the call that has just failed. */

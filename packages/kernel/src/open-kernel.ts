@@ -2,6 +2,7 @@
 import { IptablesForwardAccept } from "./forward-accept/forward-accept.ts";
 import type { Kernel } from "./kernel.ts";
 import { NftablesByLibrary } from "./nftables/nftables.ts";
+import { SocketPorts } from "./port-reservation.ts";
 import { RtAddresses } from "./rtnetlink/addresses.ts";
 import { RtLinks } from "./rtnetlink/links.ts";
 import { Requests } from "./rtnetlink/requests.ts";
@@ -17,14 +18,17 @@ export async function openKernel(): Promise<Kernel> {
   const nftables = new NftablesByLibrary();
   const requests = new Requests();
   const links = new RtLinks(requests);
+  const ports = new SocketPorts();
   return {
     links,
     addresses: new RtAddresses(requests, links),
     routes: new RtRoutes(requests, links),
     nftables,
     sysctls: new ProcSysctls(),
+    ports,
     forwardAccept: new IptablesForwardAccept(nftables),
     async [Symbol.asyncDispose]() {
+      ports[Symbol.dispose]();
       requests[Symbol.dispose]();
       await nftables[Symbol.asyncDispose]();
     },

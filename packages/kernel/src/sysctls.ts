@@ -1,6 +1,6 @@
 // Kernel settings, by the files under /proc/sys.
 import { readFile, writeFile } from "node:fs/promises";
-import { KernelError } from "./kernel-error.ts";
+import { KernelError, systemCode } from "./kernel-error.ts";
 import type { Sysctls } from "./kernel.ts";
 
 export class ProcSysctls implements Sysctls {
@@ -9,7 +9,7 @@ export class ProcSysctls implements Sysctls {
     try {
       return (await readFile(fileOf(path, operation), "utf8")).trimEnd();
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
+      if (systemCode(error) === "ENOENT") return undefined;
       throw refusal(operation, path, error);
     }
   }
@@ -42,9 +42,5 @@ function fileOf(path: string, operation: string): string {
 
 function refusal(operation: string, device: string, cause: unknown): KernelError {
   if (cause instanceof KernelError) return cause;
-  return new KernelError({ operation, device, code: codeOf(cause) ?? "EIO", cause });
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+  return new KernelError({ operation, device, code: systemCode(cause) ?? "EIO", cause });
 }

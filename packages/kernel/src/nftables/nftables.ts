@@ -1,5 +1,5 @@
 // nftables by its own language: transactions and lists, one after the other.
-import { KernelError } from "../kernel-error.ts";
+import { CLOSED, KernelError } from "../kernel-error.ts";
 import type { Nftables } from "../kernel.ts";
 import { readReport } from "./error-text.ts";
 import { LibNftables, type RunResult } from "./libnftables.ts";
@@ -49,10 +49,7 @@ export class NftablesByLibrary implements Nftables, AsyncDisposable {
 
   #inTurn(commands: string, output: "none" | "json"): Promise<RunResult> {
     if (this.#closed) {
-      const detail = "the kernel was closed";
-      return Promise.reject(
-        new KernelError({ operation: OPERATION, device: firstLine(commands), code: "ECANCELED", detail }),
-      );
+      return Promise.reject(new KernelError({ operation: OPERATION, device: firstLine(commands), ...CLOSED }));
     }
     const run = () => this.#library.run(commands, output);
     const turn = this.#last.then(run, run);

@@ -121,7 +121,8 @@ export class RtLinks implements Links {
     const { name, alias } = spec;
     if (alias !== undefined) {
       try {
-        await this.change(name, { alias });
+        const payload = encodeLink({ name, attributes: aliasOf(spec) });
+        await this.#requests.send({ operation, device: name, type: SETLINK, payload });
       } catch (error) {
         await this.remove(name);
         throw error;

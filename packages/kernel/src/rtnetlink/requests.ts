@@ -8,7 +8,7 @@ import {
   type NetlinkMessage,
   type RawNetlinkSocket,
 } from "netlink";
-import { errorCode, KernelError } from "../kernel-error.ts";
+import { CLOSED, errorCode, KernelError, systemCode } from "../kernel-error.ts";
 import { closeNetlinkSocket, openNetlinkSocket } from "../netlink-socket.ts";
 import { NLMSG_DONE, NLMSG_ERROR, readAck, readDone, type Verdict } from "./reply.ts";
 import { openTrace } from "./trace.ts";
@@ -78,11 +78,11 @@ export class Requests implements Disposable {
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#drop("ECANCELED", "the kernel was closed");
+    this.#drop(CLOSED.code, CLOSED.detail);
   }
 
   #enqueue(request: Request, dump: boolean): Promise<readonly NetlinkMessage[]> {
-    if (this.#closed) return Promise.reject(failure(request, "ECANCELED", "the kernel was closed"));
+    if (this.#closed) return Promise.reject(failure(request, CLOSED.code, CLOSED.detail));
     const settle = Promise.withResolvers<readonly NetlinkMessage[]>();
     this.#waiting.push({ request, dump, settle, parts: [] });
     this.#pump();
@@ -182,6 +182,4 @@ function failure({ operation, device }: Request, code: string, detail: string | 
   return new KernelError({ operation, device, code, detail });
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "EIO";
-}
+const codeOf = (error: unknown) => systemCode(error) ?? "EIO";

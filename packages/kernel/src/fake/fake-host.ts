@@ -1,0 +1,107 @@
+// The state behind the fake kernel: one network namespace in memory, and the gate that every change passes.
+import { CLOSED, KernelError } from "../kernel-error.ts";
+import type { Link } from "../kernel.ts";
+
+export type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+export interface FakeLink extends Mutable<Link> {
+  /** Set on ports of a bridge only. */
+  readonly port: { isolated: boolean; hairpin: boolean };
+  addresses: string[];
+}
+
+export interface FakeHostOptions {
+  /**
+   * Called before each step that changes something, with the step's name as in `create bridge pt-abc`. What it throws is what
+   * the step throws, and nothing has changed then: a kernel's refusal, or the process's death.
+   */
+  readonly onStep?: (operation: string) => void;
+  /** Settings beside those that every host has, or other values for those. */
+  readonly sysctls?: Readonly<Record<string, string>>;
+}
+
+export class FakeHost {
+  /** By name. */
+  readonly links = new Map<string, FakeLink>();
+  readonly sysctls: Map<string, string>;
+  /** The steps that changed something, in order. */
+  readonly steps: string[] = [];
+  readonly #onStep: (operation: string) => void;
+  #nextIndex = 1;
+  #closed = false;
+
+  constructor({ onStep = () => undefined, sysctls = {} }: FakeHostOptions) {
+    this.#onStep = onStep;
+    this.sysctls = new Map(Object.entries({ ...HOST_SYSCTLS, ...sysctls }));
+    this.addLink({ name: "lo", kind: "", mac: "00:00:00:00:00:00", mtu: 65536, up: true });
+    this.links.get("lo")?.addresses.push("127.0.0.1/8", "::1/128");
+  }
+
+  /** What every method starts with. It waits a turn, so that a caller that forgot to await is found out. */
+  async enter(operation: string, device?: string): Promise<void> {
+    await Promise.resolve();
+    if (this.#closed) throw new KernelError({ operation, device, ...CLOSED });
+  }
+
+  /** Called when all checks are passed, right before the change. */
+  step(operation: string): void {
+    this.#onStep(operation);
+    this.steps.push(operation);
+  }
+
+  addLink(properties: Omit<FakeLink, "index" | "peerElsewhere" | "port" | "addresses">): FakeLink {
+    const index = this.#nextIndex;
+    this.#nextIndex += 1;
+    const port = { isolated: false, hairpin: false };
+    const link: FakeLink = { ...properties, index, peerElsewhere: false, port, addresses: [] };
+    this.links.set(link.name, link);
+    for (const [setting, value] of Object.entries(LINK_SYSCTLS))
+      this.sysctls.set(linkSysctl(setting, link.name), value);
+    return link;
+  }
+
+  /** Takes a link out of this namespace: it is gone, or another namespace has it. */
+  dropLink(link: FakeLink): void {
+    this.links.delete(link.name);
+    for (const setting of Object.keys(LINK_SYSCTLS)) this.sysctls.delete(linkSysctl(setting, link.name));
+    for (const other of this.links.values()) if (other.master === link.index) delete other.master;
+  }
+
+  linkByIndex(index: number | undefined): FakeLink | undefined {
+    return this.links.values().find((link) => link.index === index);
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+}
+
+/** The path has the link's name in the place of `*`. */
+const LINK_SYSCTLS: Readonly<Record<string, string>> = {
+  "net/ipv4/conf/*/forwarding": "0",
+  "net/ipv4/conf/*/route_localnet": "0",
+  "net/ipv4/conf/*/rp_filter": "0",
+  "net/ipv4/conf/*/arp_ignore": "0",
+  "net/ipv4/conf/*/proxy_arp": "0",
+  "net/ipv6/conf/*/disable_ipv6": "0",
+  "net/ipv6/conf/*/forwarding": "0",
+  "net/ipv6/conf/*/accept_ra": "1",
+  "net/ipv6/conf/*/autoconf": "1",
+  "net/ipv6/conf/*/proxy_ndp": "0",
+};
+
+const HOST_SYSCTLS: Readonly<Record<string, string>> = {
+  "net/ipv4/ip_forward": "0",
+  "net/ipv4/ip_local_port_range": "32768\t60999",
+  "net/bridge/bridge-nf-call-iptables": "1",
+  "net/bridge/bridge-nf-call-ip6tables": "1",
+  ...Object.fromEntries(
+    Object.entries(LINK_SYSCTLS).flatMap(([setting, value]) =>
+      ["all", "default"].map((group) => [linkSysctl(setting, group), value]),
+    ),
+  ),
+};
+
+function linkSysctl(setting: string, link: string): string {
+  return setting.replace("*", link);
+}

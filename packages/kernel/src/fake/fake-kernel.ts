@@ -1,0 +1,69 @@
+// A kernel in memory with the interface and the refusals of the real one, for tests of drivers without root.
+import type { ForwardAccept, Kernel } from "../kernel.ts";
+import { FakeAddresses, FakeRoutes } from "./fake-addresses.ts";
+import { FakeForwardAccept } from "./fake-forward-accept.ts";
+import { FakeHost, type FakeHostOptions } from "./fake-host.ts";
+import { FakeLinks } from "./fake-links.ts";
+import { FakeNftables } from "./fake-nftables.ts";
+import { FakePorts } from "./fake-ports.ts";
+import { FakeSysctls } from "./fake-sysctls.ts";
+
+export type FakeKernelOptions = FakeHostOptions;
+
+export class FakeKernel implements Kernel {
+  readonly links: FakeLinks;
+  readonly addresses: FakeAddresses;
+  readonly routes: FakeRoutes;
+  readonly nftables: FakeNftables;
+  readonly sysctls: FakeSysctls;
+  readonly forwardAccept: ForwardAccept;
+  readonly ports: FakePorts;
+  readonly #host: FakeHost;
+
+  constructor(options: FakeKernelOptions = {}) {
+    const host = new FakeHost(options);
+    this.#host = host;
+    this.links = new FakeLinks(host);
+    this.addresses = new FakeAddresses(host, this.links);
+    this.routes = new FakeRoutes(host);
+    this.nftables = new FakeNftables(host);
+    this.sysctls = new FakeSysctls(host);
+    this.forwardAccept = new FakeForwardAccept(host, this.nftables);
+    this.ports = new FakePorts(host);
+  }
+
+  /** The steps that changed something so far, as in `create bridge pt-abc`. */
+  get steps(): readonly string[] {
+    return this.#host.steps;
+  }
+
+  /** How a bridge port was set; undefined when there is no such link. */
+  port(name: string): { readonly isolated: boolean; readonly hairpin: boolean } | undefined {
+    const link = this.#host.links.get(name);
+    return link && { ...link.port };
+  }
+
+  /** What dockerd does with the link a driver names: it moves into a sandbox, out of our sight. */
+  moveToSandbox(name: string): void {
+    const link = this.#mustFind(name);
+    const peer = this.#host.linkByIndex(link.peer);
+    this.#host.dropLink(link);
+    if (peer?.kind === "veth") peer.peerElsewhere = true;
+  }
+
+  /** The sandbox ends, and takes the veth with it of which `name` is the near end. */
+  endSandboxOf(name: string): void {
+    this.#host.dropLink(this.#mustFind(name));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#host.close();
+    return Promise.resolve();
+  }
+
+  #mustFind(name: string) {
+    const link = this.#host.links.get(name);
+    if (!link) throw new Error(`the fake kernel has no link ${name}`);
+    return link;
+  }
+}
