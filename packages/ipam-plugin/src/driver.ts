@@ -1,0 +1,161 @@
+// ts-ipam: the verbs in protocol order.
+import {
+  Cidr,
+  PluginError,
+  type AddressSpaces,
+  type CallContext,
+  type IpamCapabilities,
+  type IpamDriver,
+  type PoolRequest,
+  type ReleaseAddressRequest,
+  type RequestAddressReply,
+  type RequestAddressRequest,
+  type RequestPoolReply,
+  type RequestPoolRequest,
+} from "@portolan/sdk";
+import type { DefaultPool } from "./addresses/default-pools.ts";
+import { holds, parseAddress, printAddress, printPrefix } from "./addresses/ip.ts";
+import { addPool, applyTold, freeAddress, holdAddress, removePool, type Judged } from "./apply.ts";
+import type { HostView } from "./host.ts";
+import type { Journal } from "./journal.ts";
+import { inUseError, overlapError, planAddress, planShelf, planSubnet, planWish, recordOf } from "./plan.ts";
+import { poolIdOf, type Pool } from "./pool.ts";
+import { SPACES, type Registry, type Shelf } from "./registry.ts";
+import { Replay, type Told } from "./replay.ts";
+
+/** What the verbs work on. The driver is served before it is there, and its verbs wait for it (serve's `ready`). */
+export interface Books {
+  readonly registry: Registry;
+  readonly journal: Journal;
+  readonly defaultPools: readonly DefaultPool[];
+}
+
+export interface IpamDriverParts {
+  readonly host: HostView;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Told what was found after each start of dockerd. */
+  readonly onJudged?: (judged: Judged) => void;
+  readonly onError?: (error: unknown) => void;
+}
+
+export class PortolanIpamDriver implements IpamDriver {
+  readonly #parts: IpamDriverParts;
+  #opened: Books | undefined;
+  readonly #now: () => number;
+  readonly #replay: Replay;
+
+  constructor(parts: IpamDriverParts) {
+    this.#parts = parts;
+    this.#now = parts.now ?? Date.now;
+    this.#replay = new Replay(this.#now, (told) => void this.#judge(told));
+  }
+
+  open(books: Books): void {
+    this.#opened = books;
+  }
+
+  /** Read once for each registration, which is how we learn that dockerd starts. */
+  get capabilities(): IpamCapabilities {
+    this.#replay.registered();
+    // The MAC address is asked for because it is all that tells one container from another (portolan.sticky).
+    return { requiresMacAddress: true, requiresRequestReplay: true };
+  }
+
+  get addressSpaces(): AddressSpaces {
+    this.#replay.addressSpacesAsked();
+    return SPACES;
+  }
+
+  async requestPool(request: RequestPoolRequest, call: CallContext): Promise<RequestPoolReply> {
+    const { registry, journal, defaultPools } = this.#books;
+    const wish = planWish(request);
+    if (wish.subnet) this.#replay.poolNamed();
+    else this.#replay.dailyWork();
+    const subnet = wish.subnet ?? planSubnet(wish, registry, defaultPools, await this.#parts.host.taken(wish.family));
+    const record = recordOf(wish, subnet, this.#now());
+    const known = registry.pool(poolIdOf(record));
+    if (known) {
+      const lasting = record.space === SPACES.global || (known.record.missed ?? 0) > 0;
+      if (!this.#replay.claimPool(known.id, lasting)) throw overlapError(this.#shelfOf(known));
+      return replyFor(known);
+    }
+    planShelf(record, subnet, registry);
+    call.signal.throwIfAborted();
+    return replyFor(await addPool(registry, journal, record));
+  }
+
+  async releasePool({ poolId }: PoolRequest): Promise<void> {
+    if (this.#replay.takesBack(poolId)) return;
+    this.#replay.dailyWork();
+    const { registry, journal } = this.#books;
+    const pool = registry.pool(poolId);
+    if (pool) await removePool(registry, journal, pool, this.#now());
+  }
+
+  async requestAddress(request: RequestAddressRequest, call: CallContext): Promise<RequestAddressReply> {
+    const pool = this.#poolOf(request);
+    if (request.address === undefined) this.#mustBeNew(pool, request);
+    const plan = planAddress(pool, request, this.#now());
+    if (plan.kind === "repeat") {
+      const fits = request.gateway === (plan.slot.kind === "gateway") && pool.took(plan.slot);
+      if (!this.#replay.claimAddress(pool.id, plan.offset, fits)) {
+        if (request.gateway) this.#mustBeNew(pool, request);
+        throw inUseError(pool, plan.offset, plan.slot);
+      }
+      return { address: addressAt(pool, plan.offset) };
+    }
+    if (request.gateway) this.#mustBeNew(pool, request);
+    call.signal.throwIfAborted();
+    this.#replay.noteAddress(pool.id, plan.offset);
+    await holdAddress(this.#books.journal, pool, plan.offset, plan.held);
+    return { address: addressAt(pool, plan.offset) };
+  }
+
+  async releaseAddress({ poolId, address }: ReleaseAddressRequest): Promise<void> {
+    this.#replay.dailyWork();
+    const pool = this.#books.registry.pool(poolId);
+    const parsed = parseAddress(address);
+    if (!pool || !holds(pool.subnet, parsed)) return;
+    await freeAddress(this.#books.journal, pool, parsed.value - pool.subnet.first, this.#now());
+  }
+
+  get #books(): Books {
+    if (!this.#opened) throw new PluginError("the records are not loaded yet");
+    return this.#opened;
+  }
+
+  /** The first request for a pool that was given as a repetition names its gateway, or it was none (replay.ts, 4). */
+  #mustBeNew(pool: Pool, request: RequestAddressRequest): void {
+    if (request.gateway && this.#replay.unmask(pool.id)) throw overlapError(this.#shelfOf(pool));
+    if (request.address === undefined) this.#replay.dailyWork();
+  }
+
+  #shelfOf(pool: Pool): Shelf {
+    return this.#books.registry.overlapping(pool.record.space, pool.subnet) as Shelf;
+  }
+
+  #poolOf({ poolId }: PoolRequest): Pool {
+    const pool = this.#books.registry.pool(poolId);
+    if (pool) return pool;
+    throw new PluginError("no such pool", {
+      hint: "Its record is gone: restart dockerd, which then names its pools and addresses again.",
+    });
+  }
+
+  async #judge(told: Told): Promise<void> {
+    try {
+      this.#parts.onJudged?.(await applyTold(this.#books.registry, this.#books.journal, told, this.#now()));
+    } catch (error) {
+      this.#parts.onError?.(error);
+    }
+  }
+}
+
+function replyFor(pool: Pool): RequestPoolReply {
+  return { poolId: pool.id, pool: Cidr.parse(printPrefix(pool.subnet)) };
+}
+
+function addressAt({ subnet }: Pool, offset: bigint): Cidr {
+  return Cidr.parse(`${printAddress({ family: subnet.family, value: subnet.first + offset })}/${subnet.length}`);
+}

@@ -1,0 +1,66 @@
+// One pool as dockerd knows it: a subnet or an --ip-range of one, with the book that its addresses are written in.
+import type { PoolId } from "@portolan/sdk";
+import { lastOf, parsePrefix, type Prefix } from "./addresses/ip.ts";
+import type { Book } from "./addresses/book.ts";
+import type { Range } from "./addresses/ranges.ts";
+import { Window } from "./addresses/window.ts";
+import { poolOptions, type PoolOptions } from "./options.ts";
+import type { PoolRecord } from "./records.ts";
+
+export class Pool {
+  readonly id: PoolId;
+  readonly subnet: Prefix;
+  readonly range: Prefix | undefined;
+  readonly options: PoolOptions;
+  readonly book: Book;
+  /** Where addresses are chosen from. */
+  readonly windows: Window[] = [];
+  record: PoolRecord;
+
+  constructor(record: PoolRecord, book: Book) {
+    this.id = poolIdOf(record);
+    this.record = record;
+    this.book = book;
+    this.subnet = book.subnet;
+    this.range = record.range === undefined ? undefined : parsePrefix(record.range);
+    this.options = poolOptions.parse(record.options).values;
+  }
+
+  get group(): string | undefined {
+    return this.options.network;
+  }
+
+  /** The window of a pool that belongs to this host alone. */
+  wholeWindow(): Window {
+    const { first } = this.subnet;
+    const within = this.range ?? this.subnet;
+    return new Window(within.first - first, lastOf(within) - first, this.book.excluded);
+  }
+
+  /** Whether an address was taken through this pool, and not through another one on the same subnet. */
+  took(held: { readonly range?: string }): boolean {
+    return held.range === this.record.range;
+  }
+}
+
+/** Always the same for the same pool: dockerd may go on with the one it was told first. */
+export function poolIdOf({
+  space,
+  subnet,
+  range,
+  options,
+}: Pick<PoolRecord, "space" | "subnet" | "range" | "options">): PoolId {
+  const group = options["portolan.network"];
+  return `${space}/${subnet}${range === undefined ? "" : `/${range}`}${group === undefined ? "" : `@${group}`}` as PoolId;
+}
+
+/** The reservations that concern a subnet, as offsets into it. */
+export function reservedIn(subnet: Prefix, { reserve = [] }: PoolOptions): Range[] {
+  const end = lastOf(subnet);
+  return reserve
+    .filter(({ first, last }) => first.family === subnet.family && last.value >= subnet.first && first.value <= end)
+    .map(({ first, last }) => ({
+      from: (first.value < subnet.first ? subnet.first : first.value) - subnet.first,
+      to: (last.value > end ? end : last.value) - subnet.first,
+    }));
+}

@@ -1,0 +1,231 @@
+// What each engine sends at its start, and what looks like it: no address and no pool may be given twice, none be lost.
+import type { PoolId } from "@portolan/sdk";
+import { IpamHost, type PoolArguments } from "./testing/ipam-host.ts";
+
+type Engine = "20.10" | "26.1" | "28.5";
+
+/** How the engines ask for the address spaces, as recorded from them: at registration, for a new pool, for a repeated one. */
+const ENGINES = {
+  "20.10": { registering: 1, creating: 0, repeating: 0 },
+  "26.1": { registering: 0, creating: 1, repeating: 0 },
+  "28.5": { registering: 0, creating: 2, repeating: 1 },
+} as const;
+const engines = Object.keys(ENGINES) as Engine[];
+
+/** dockerd as far as its calls to an IPAM driver go. */
+class Dockerd {
+  readonly #host: IpamHost;
+  readonly #asks: (typeof ENGINES)[Engine];
+
+  constructor(host: IpamHost, engine: Engine) {
+    this.#host = host;
+    this.#asks = ENGINES[engine];
+  }
+
+  start(): void {
+    this.#host.register();
+    this.#host.askSpaces(this.#asks.registering);
+  }
+
+  async create(pool: PoolArguments, gateway?: string): Promise<PoolId> {
+    this.#host.askSpaces(this.#asks.creating);
+    const id = await this.#host.pool(pool);
+    try {
+      await this.#host.address(id, { gateway: true, ...(gateway === undefined ? {} : { address: gateway }) });
+    } catch (error) {
+      await this.#host.releasePool(id);
+      throw error;
+    }
+    return id;
+  }
+
+  /** Replays one network; failures are only logged by dockerd. @returns what failed */
+  async repeat(pool: PoolArguments, gateway: string | undefined, addresses: readonly string[]): Promise<string[]> {
+    this.#host.askSpaces(this.#asks.repeating);
+    const failed: string[] = [];
+    const attempt = async (work: Promise<unknown>) => {
+      await work.catch((error: unknown) => failed.push(String(error)));
+    };
+    const id = `tsLocal/${pool.pool}${pool.range === undefined ? "" : `/${pool.range}`}` as PoolId;
+    await attempt(this.#host.pool(pool));
+    if (gateway !== undefined) await attempt(this.#host.address(id, { gateway: true, address: gateway }));
+    for (const address of addresses) await attempt(this.#host.address(id, address));
+    return failed;
+  }
+}
+
+const subnet = { pool: "10.92.0.0/24" };
+
+/** A network with gateway .1, an aux address .9 and containers .2 and .3. */
+async function networkOn(host: IpamHost, dockerd: Dockerd): Promise<PoolId> {
+  dockerd.start();
+  const pool = await dockerd.create(subnet);
+  await host.address(pool, "10.92.0.9");
+  await host.address(pool);
+  await host.address(pool);
+  host.clock += 5000;
+  return pool;
+}
+
+describe.each(engines)("the start of dockerd %s", (engine) => {
+  let host: IpamHost;
+  let dockerd: Dockerd;
+  let pool: PoolId;
+  beforeEach(async () => {
+    host = await IpamHost.start();
+    dockerd = new Dockerd(host, engine);
+    pool = await networkOn(host, dockerd);
+  });
+
+  it("may name again what it has, whether or not the plugin was started again meanwhile", async () => {
+    const second = await dockerd.create({ pool: "10.93.0.0/24", range: "10.93.0.128/25" }, "10.93.0.1");
+    for (let round = 0; round < 3; round += 1) {
+      if (round === 1) await host.restart();
+      dockerd.start();
+      expect(await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", "10.92.0.3", "10.92.0.2"])).toEqual([]);
+      expect(await dockerd.repeat({ pool: "10.93.0.0/24", range: "10.93.0.128/25" }, "10.93.0.1", [])).toEqual([]);
+      await host.releaseAddress(pool, "10.92.0.3");
+      host.clock += 100_000;
+      expect(await host.address(pool)).toBe("10.92.0.3/24");
+      expect(await host.address(second)).toMatch(/^10\.93\.0\.1\d\d\/24$/);
+      await host.releaseAddress(second, "10.93.0.128");
+      host.clock += 100_000;
+    }
+    expect(host.judged.every(({ freedAddresses, freedPools }) => freedAddresses + freedPools.length === 0)).toBe(true);
+  });
+
+  it("does not let two networks have one subnet, when the plugin was away while dockerd started", async () => {
+    dockerd.start();
+    await expect(dockerd.create(subnet)).rejects.toThrow("Pool overlaps");
+    await expect(dockerd.create(subnet, "10.92.0.254")).rejects.toThrow("Pool overlaps");
+    // The network that was there keeps all it had.
+    expect(await host.address(pool)).toBe("10.92.0.4/24");
+    await expect(host.address(pool, "10.92.0.2")).rejects.toThrow("Address already in use");
+  });
+
+  it("does not let two networks have one subnet, once it has repeated its own", async () => {
+    dockerd.start();
+    await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", "10.92.0.2", "10.92.0.3"]);
+    await expect(dockerd.create(subnet)).rejects.toThrow("Pool overlaps");
+    await expect(dockerd.create(subnet, "10.92.0.1")).rejects.toThrow("Pool overlaps");
+    await expect(host.address(pool, "10.92.0.2")).rejects.toThrow("Address already in use");
+  });
+
+  it("names each address once: a second request for it is somebody else's", async () => {
+    dockerd.start();
+    expect(await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.2"])).toEqual([]);
+    await expect(host.address(pool, "10.92.0.2")).rejects.toThrow("Address already in use");
+    await expect(host.address(pool, { address: "10.92.0.3", gateway: true })).rejects.toThrow("Address already in use");
+  });
+
+  it("brings back what a lost record knew", async () => {
+    host = await IpamHost.start();
+    dockerd = new Dockerd(host, engine);
+    dockerd.start();
+    expect(await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", "10.92.0.2", "10.92.0.3"])).toEqual([]);
+    expect(await host.address(pool)).toBe("10.92.0.4/24");
+    await expect(dockerd.create(subnet)).rejects.toThrow("Pool overlaps");
+  });
+
+  it("frees what it did not name, at the second time and not before", async () => {
+    for (const round of [1, 2]) {
+      dockerd.start();
+      expect(await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", "10.92.0.3"])).toEqual([]);
+      // The first verb of daily work ends the repetition.
+      const next = await host.address(pool);
+      await host.settle();
+      await host.releaseAddress(pool, next);
+      expect(host.judged.at(-1)).toEqual({ suspects: round === 1 ? 1 : 0, freedAddresses: round - 1, freedPools: [] });
+      host.clock += 1000;
+    }
+    await host.restart();
+    expect(await host.address(pool, "10.92.0.2")).toBe("10.92.0.2/24");
+    await expect(host.address(pool, "10.92.0.3")).rejects.toThrow("Address already in use");
+  });
+
+  it("forgives an address that it names again after having left it out", async () => {
+    for (const named of [["10.92.0.3"], ["10.92.0.2", "10.92.0.3"], ["10.92.0.3"]]) {
+      dockerd.start();
+      await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", ...named]);
+      await host.releaseAddress(pool, "10.92.0.77");
+      await host.settle();
+      host.clock += 1000;
+    }
+    await expect(host.address(pool, "10.92.0.2")).rejects.toThrow("Address already in use");
+  });
+
+  it("gives a forgotten network's subnet back at the second time, and then only", async () => {
+    const lost = { pool: "10.99.0.0/24" };
+    await dockerd.create(lost);
+    host.clock += 1000;
+    dockerd.start();
+    await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", "10.92.0.2", "10.92.0.3"]);
+    await host.releaseAddress(pool, "10.92.0.77");
+    await expect(dockerd.create({ pool: "10.99.0.0/25" })).rejects.toThrow(/Pool overlaps.*ts-ipam leaks --release/);
+    host.clock += 1000;
+    dockerd.start();
+    await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", "10.92.0.2", "10.92.0.3"]);
+    await host.releaseAddress(pool, "10.92.0.77");
+    await host.settle();
+    expect(host.judged.at(-1)?.freedPools).toEqual(["tsLocal/10.99.0.0/24"]);
+    expect(await dockerd.create({ pool: "10.99.0.0/25" })).toBe("tsLocal/10.99.0.0/25");
+  });
+
+  it("proves nothing when dockerd names no pool: the plugin was away while it started", async () => {
+    for (let round = 0; round < 3; round += 1) {
+      dockerd.start();
+      await host.releaseAddress(pool, "10.92.0.77");
+      host.clock += 1000;
+    }
+    expect(host.judged).toEqual([]);
+    await expect(host.address(pool, "10.92.0.2")).rejects.toThrow("Address already in use");
+  });
+
+  it("is over 30 s after its last verb", async () => {
+    dockerd.start();
+    host.clock += 31_000;
+    expect(await dockerd.repeat(subnet, "10.92.0.1", [])).toEqual([
+      expect.stringContaining("Pool overlaps"),
+      expect.stringContaining("Address already in use"),
+    ]);
+  });
+});
+
+describe("without a start of dockerd", () => {
+  it("nothing that is held is given again, also after a restart of the plugin", async () => {
+    const host = await IpamHost.start();
+    const pool = await networkOn(host, new Dockerd(host, "28.5"));
+    await host.restart();
+    await expect(host.pool(subnet)).rejects.toThrow("Pool overlaps");
+    await expect(host.address(pool, { address: "10.92.0.1", gateway: true })).rejects.toThrow("Address already in use");
+    await expect(host.address(pool, "10.92.0.2")).rejects.toThrow("Address already in use");
+  });
+});
+
+describe("a swarm manager", () => {
+  it("may name its networks and tasks again whenever it becomes leader, each once", async () => {
+    const host = await IpamHost.start();
+    const wanted = { space: "tsGlobal", pool: "10.78.0.0/24" };
+    const pool = await host.pool(wanted);
+    await host.address(pool, { gateway: true, serial: true });
+    await host.address(pool, { serial: true });
+    for (let round = 0; round < 2; round += 1) {
+      expect(await host.pool(wanted)).toBe(pool);
+      expect(await host.address(pool, { gateway: true, serial: true, address: "10.78.0.1" })).toBe("10.78.0.1/24");
+      expect(await host.address(pool, { serial: true, address: "10.78.0.2" })).toBe("10.78.0.2/24");
+      await expect(host.address(pool, "10.78.0.2")).rejects.toThrow("Address already in use");
+    }
+  });
+
+  it("does not give a second network the same subnet", async () => {
+    const host = await IpamHost.start();
+    const wanted = { space: "tsGlobal", pool: "10.78.0.0/24" };
+    const pool = await host.pool(wanted);
+    await host.address(pool, { gateway: true, serial: true });
+    await host.address(pool, { serial: true });
+    expect(await host.pool(wanted)).toBe(pool);
+    await expect(host.address(pool, { gateway: true, serial: true })).rejects.toThrow("Pool overlaps");
+    await host.releasePool(pool);
+    expect(await host.address(pool, { serial: true })).toBe("10.78.0.3/24");
+  });
+});
