@@ -10,7 +10,7 @@ const jest = [
   process.execPath,
   "--experimental-vm-modules",
   "--no-warnings=ExperimentalWarning",
-  createRequire(import.meta.url).resolve("jest/bin/jest.js"),
+  createRequire(import.meta.url).resolve("jest/bin/jest"),
   ...["--config", join(root, "jest.config.mjs"), "--rootDir", root, "--selectProjects", project ?? "unit"],
 ];
 
