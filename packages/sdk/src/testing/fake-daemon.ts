@@ -144,6 +144,7 @@ export class FakeDaemon implements AsyncDisposable {
     await this.#ready();
     const running = [...this.containers.values()].filter(({ sandbox }) => sandbox);
     if (how === "graceful") await Promise.all(running.map((container) => this.#containers.stop(container)));
+    if (how === "crash") for (const container of running) await this.#containers.loseLinks(container);
     this.#client.close();
     this.#dockerd.driver.forget();
     this.#down = { how, running };
@@ -157,7 +158,9 @@ export class FakeDaemon implements AsyncDisposable {
     if (!this.#down) throw new Error("this dockerd runs already");
     const { how, running } = this.#down;
     this.#down = undefined;
-    await this.#boot(how === "crash" ? running : running.filter(({ name }) => ended.includes(name)));
+    const lost = how === "crash" ? running : running.filter(({ name }) => ended.includes(name));
+    if (how !== "crash") for (const container of lost) await this.#containers.loseLinks(container);
+    await this.#boot(lost);
     if (this.#dockerd.engine.infoAtLiveRestore) {
       for (const container of running) await this.#containers.askAfterLiveRestore(container);
     }

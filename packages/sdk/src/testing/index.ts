@@ -1,4 +1,14 @@
 // The test kit: a dockerd to test drivers against, and what every driver must hold to.
+export { allIpamChecks, allNetworkChecks, conformance, conformanceIpam } from "./conformance.ts";
+export type { Check } from "./conformance/network-checks.ts";
+export type {
+  CrashPoints,
+  Host,
+  HostFactory,
+  IpamConformanceOptions,
+  Life,
+  NetworkConformanceOptions,
+} from "./conformance/subject.ts";
 export { FakeDaemon } from "./fake-daemon.ts";
 export type { Exit, FakeDaemonOptions } from "./fake-daemon.ts";
 export type {

@@ -20,6 +20,8 @@ import type { Joined } from "./remote-driver.ts";
 export interface LinkMover {
   attach?(link: LinkMove): Promise<void> | void;
   detach?(link: LinkMove): Promise<void> | void;
+  /** The container died with its namespace, and the link with both; nothing is moved back. */
+  lost?(link: LinkMove): Promise<void> | void;
 }
 
 export class Containers {
@@ -128,6 +130,15 @@ export class Containers {
       await this.#delete(endpoint);
     }
     container.attachments.delete(network.name);
+  }
+
+  /** The container is gone, as is its namespace, and dockerd has yet to find out. */
+  async loseLinks(container: BookContainer): Promise<void> {
+    for (const endpoint of container.sandbox?.endpoints ?? []) {
+      const move = this.#moved.get(endpoint);
+      this.#moved.delete(endpoint);
+      if (move) await this.#links.lost?.(move);
+    }
   }
 
   /** 28 asks every endpoint of a container that lived through dockerd's restart. */
