@@ -8,7 +8,7 @@ import { FirewallGuard } from "./guard.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
 import { Records } from "./records.ts";
 import { Removal } from "./removal.ts";
-import { status } from "./status.ts";
+import { status, type BridgeStatus } from "./status.ts";
 
 export interface BridgeOptions {
   readonly kernel: Kernel;
@@ -24,7 +24,9 @@ export interface Bridge extends AsyncDisposable {
   readonly locks: KeyedLocks;
   /** Brings the kernel to what the records say. Calls are to wait until it is done. */
   start(): Promise<void>;
-  status(): object;
+  /** Compares records and kernel once more, as happens now and then anyway. */
+  look(): Promise<void>;
+  status(): BridgeStatus;
 }
 
 /** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
@@ -42,6 +44,7 @@ export async function openBridge({ kernel, store, log, metrics, patience }: Brid
       await guard.start();
       await reconciler.start();
     },
+    look: () => reconciler.look(),
     status: () => status({ records, removal, guard, reconciler }),
     async [Symbol.asyncDispose]() {
       await reconciler[Symbol.asyncDispose]();

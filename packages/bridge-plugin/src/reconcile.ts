@@ -166,9 +166,11 @@ export class Reconciler implements AsyncDisposable {
       const sign = signOfDeath(links.get(portName(id)));
       if (progress !== "made" || sign === undefined) continue;
       const before = suspicions.get(id);
-      const since = before?.sign === sign ? before.since : now;
-      this.#suspicions.set(id, { sign, since });
-      if (now - since < (sign === "missing" ? this.#patience.missingMs : this.#patience.homeMs)) continue;
+      const since = before?.sign === sign ? before.since : undefined;
+      this.#suspicions.set(id, { sign, since: since ?? now });
+      const patience = sign === "missing" ? this.#patience.missingMs : this.#patience.homeMs;
+      // Never at the first look, which may fall between two steps of dockerd's.
+      if (since === undefined || now - since < patience) continue;
       await this.#aloneWithEndpoint(network, id, async () => {
         // Whatever happened to it meanwhile has changed its record or its link.
         if (records.endpoint(id) !== endpoint || signOfDeath(await kernel.links.get(portName(id))) !== sign) return;

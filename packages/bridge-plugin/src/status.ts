@@ -13,6 +13,8 @@ export interface StatusParts {
   readonly reconciler: Reconciler;
 }
 
+export type BridgeStatus = ReturnType<typeof status>;
+
 export function status({ records, removal, guard, reconciler }: StatusParts) {
   return {
     networks: records.networks.map((network) => ({

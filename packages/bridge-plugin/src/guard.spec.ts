@@ -1,0 +1,65 @@
+// The firewall comes back when others take it away.
+import { setTimeout as sleep } from "node:timers/promises";
+import { networkId, TestHost } from "./testing/host.ts";
+
+const BRIDGE = `pt-${networkId("net").slice(0, 12)}`;
+
+let host: TestHost;
+beforeEach(async () => {
+  host = await TestHost.boot();
+  await host.createNetwork("net");
+});
+afterEach(() => host.bridge[Symbol.asyncDispose]());
+
+const firewall = () => host.bridge.status().firewall;
+const ruleset = () => host.kernel.nftables.list("list ruleset");
+
+async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
+  for (let n = 0; n < 100 && !(await condition()); n += 1) await sleep(10);
+  expect(await condition()).toBe(true);
+}
+
+it.each([
+  ["the whole ruleset is flushed", "flush ruleset"],
+  ["our table is deleted", "delete table inet portolan-bridge"],
+  ["our rules are flushed", "flush table inet portolan-bridge"],
+])("puts rules and elements back when %s", async (_, command) => {
+  const table = async () => {
+    const objects = await host.kernel.nftables.list("list table inet portolan-bridge").catch(() => []);
+    return JSON.stringify(objects, (key, value: unknown) => (key === "handle" ? undefined : value));
+  };
+  const before = await table();
+  host.kernel.nftables.runFromOutside(command);
+  expect(await table()).not.toBe(before);
+  await until(async () => (await table()) === before);
+  expect(firewall()).toMatchObject({ restored: 1 });
+});
+
+it("puts the accept rules beside Docker's FORWARD chain back", async () => {
+  host.kernel.nftables.runFromOutside("delete table ip filter");
+  await until(async () => JSON.stringify(await ruleset()).includes("PORTOLAN-FORWARD"));
+});
+
+it("keeps our networks away from those that the built-in driver makes later", async () => {
+  const dockers = async () => JSON.stringify(await host.kernel.nftables.list("list set inet portolan-bridge docker"));
+  for (const name of ["br-0123456789ab", "br-lan", "br-0123456789ax"]) await host.kernel.links.createBridge({ name });
+  // dockerd writes rules for each network it makes.
+  host.kernel.nftables.runFromOutside("add table ip nat");
+  await until(async () => (await dockers()).includes('"br-0123456789ab"'));
+  expect(await dockers()).not.toContain("br-lan");
+  expect(await dockers()).not.toContain("br-0123456789ax");
+});
+
+it("says what is wrong while it cannot mend, and mends with the next change", async () => {
+  host.failing = "nft";
+  host.kernel.nftables.runFromOutside("delete table inet portolan-bridge");
+  await until(() => firewall().trouble !== undefined);
+  expect(firewall().trouble).toContain("refused");
+  host.failing = undefined;
+  await until(async () => {
+    host.kernel.nftables.runFromOutside("add table ip nat");
+    await sleep(100);
+    return JSON.stringify(await ruleset()).includes(BRIDGE);
+  });
+  expect(firewall().trouble).toBeUndefined();
+});
