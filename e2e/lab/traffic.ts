@@ -1,0 +1,58 @@
+// Traffic that goes on while a row does something to the host, to see whether anything of it gets lost.
+import { readFile } from "node:fs/promises";
+import type { Host } from "./host.ts";
+import type { Service } from "./service.ts";
+import type { StreamReport } from "./stream.ts";
+
+/** Nobody's retransmission timer fires within this time unless packets were lost; milliseconds. */
+const SILENCE = 1000;
+
+export class Traffic {
+  readonly #what: string;
+  readonly #ping: Service;
+  readonly #stream: Service;
+
+  private constructor(what: string, ping: Service, stream: Service) {
+    this.#what = what;
+    this.#ping = ping;
+    this.#stream = stream;
+  }
+
+  /** Starts pings and a TCP stream from the container to an address that answers on port 7. */
+  static async start(host: Host, container: string, address: string): Promise<Traffic> {
+    const words = await host.inNetworkOf(container);
+    const log = `traffic-${container}-${address.replaceAll(/[.:]/g, "-")}-${host.services.size}`;
+    const ping = await host.start(`${log}-ping`, [...words, "ping", "-n", "-q", "-i", "0.05", address]);
+    const program = "/opt/portolan/e2e/lab/stream.ts";
+    const stream = await host.start(`${log}-tcp`, [...words, "node", "--no-warnings", program, address]);
+    return new Traffic(`from ${container} to ${address}`, ping, stream);
+  }
+
+  /** Ends the traffic and throws unless all of it came through. */
+  async expectUninterrupted(): Promise<void> {
+    await Promise.all([this.#ping.stop("SIGINT"), this.#stream.stop("SIGTERM")]);
+    const complaints = [
+      ...pingComplaints(await readFile(this.#ping.log, "utf8")),
+      ...streamComplaints(await readFile(this.#stream.log, "utf8")),
+    ];
+    if (complaints.length > 0) throw new Error(`traffic ${this.#what}: ${complaints.join("; ")}`);
+  }
+}
+
+function pingComplaints(said: string): string[] {
+  const [, transmitted, received] = /(\d+) packets transmitted, (\d+) received/.exec(said) ?? [];
+  if (transmitted === undefined || received === undefined) return [`ping said ${JSON.stringify(said)}`];
+  // The last one may be on its way when ping is stopped.
+  const lost = Number(transmitted) - Number(received);
+  if (Number(transmitted) < 2) return [`ping sent only ${transmitted} packets`];
+  return lost > 1 ? [`${lost} of ${transmitted} pings were lost`] : [];
+}
+
+function streamComplaints(said: string): string[] {
+  const line = said.trimEnd().split("\n").at(-1) ?? "";
+  if (!line.startsWith("{")) return [`the TCP stream said ${JSON.stringify(said)}`];
+  const { broken, returned, longestSilence } = JSON.parse(line) as StreamReport;
+  if (broken !== null) return [`the TCP stream broke: ${broken}`];
+  if (returned < 2) return [`only ${returned} bytes came back`];
+  return longestSilence > SILENCE ? [`the TCP stream was silent for ${longestSilence} ms`] : [];
+}

@@ -1,0 +1,22 @@
+// Asking an HTTP server on a Unix socket, as the admin socket and dockerd are asked.
+import { request } from "node:http";
+
+export interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** GET `path`; undefined when nobody answers there. A socket inside a host is reached through /proc/PID/root. */
+export function get(socketPath: string, path: string): Promise<Answer | undefined> {
+  return new Promise((resolve) => {
+    const call = request({ socketPath, path, timeout: 2000, agent: false }, (response) => {
+      let body = "";
+      response.setEncoding("utf8").on("data", (text: string) => (body += text));
+      response.once("end", () => resolve({ status: response.statusCode ?? 0, body }));
+      response.once("error", () => resolve(undefined));
+    });
+    call.once("timeout", () => call.destroy());
+    call.once("error", () => resolve(undefined));
+    call.end();
+  });
+}

@@ -1,0 +1,24 @@
+// Waiting for something to become true, and saying what did not.
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface Patience {
+  /** Seconds (10 when left out). */
+  readonly within?: number;
+  /** Milliseconds between two looks (50 when left out). */
+  readonly every?: number;
+}
+
+/** Asks until `look` gives something other than `undefined` or `false`; throws with `what` when the time is over. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined | false>,
+  { within = 10, every = 50 }: Patience = {},
+): Promise<T> {
+  const end = performance.now() + within * 1000;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    if (performance.now() >= end) throw new Error(`${what}: not within ${within} s`);
+    await sleep(every);
+  }
+}
