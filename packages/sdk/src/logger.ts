@@ -63,9 +63,15 @@ function lineFields(msg: unknown, { verb, network, endpoint, ms, err, ...others 
     ms: ms === undefined ? undefined : Math.round(ms * 100) / 100,
     msg,
     err: err === undefined ? undefined : messageOf(err),
-    stack: err instanceof Error ? err.stack : undefined,
+    stack: originOf(err)?.stack,
     ...others,
   };
+}
+
+/** The error at the bottom: its stack shows where the trouble began. */
+function originOf(err: unknown): Error | undefined {
+  if (!(err instanceof Error)) return undefined;
+  return originOf(err.cause) ?? err;
 }
 
 function textLine({ time, level, plugin, msg, stack: _stack, ...fields }: Record<string, unknown>): string {

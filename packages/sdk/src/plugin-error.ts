@@ -58,15 +58,16 @@ export class PluginError extends Error {
 export function messageOf(thrown: unknown): string {
   if (thrown instanceof SuppressedError) return PluginError.from(thrown).message;
   if (thrown instanceof Error) return thrown.message === "" ? thrown.name : thrown.message;
-  return typeof thrown === "string" && thrown !== "" ? thrown : `an error without a message was thrown`;
+  return typeof thrown === "string" && thrown !== "" ? thrown : "an error without a message was thrown";
 }
 
 function sentence(problem: string, { op, subject, hint, cause }: ErrorContext): string {
   const prefix = [op, subject === undefined ? undefined : shortId(subject)].filter((part) => part !== undefined);
-  const reason = cause === undefined ? "" : messageOf(cause);
+  const told = cause instanceof PluginError && problem.includes(cause.problem);
+  const reason = cause === undefined || told ? "" : messageOf(cause);
   const whole = problem.includes(reason) ? problem : `${problem}: ${reason}`;
-  const told = prefix.length === 0 ? whole : `${prefix.join(" ")}: ${whole}`;
-  return hint === undefined ? told : `${told.replace(/[.\s]+$/, "")}. ${hint}`;
+  const text = prefix.length === 0 ? whole : `${prefix.join(" ")}: ${whole}`;
+  return hint === undefined ? text : `${text.replace(/[.\s]+$/, "")}. ${hint}`;
 }
 
 /** The errors behind a SuppressedError, the first thrown first. */
