@@ -65,6 +65,7 @@ export { runPlugin, UsageError } from "./run-plugin.ts";
 export type { PluginRuntime } from "./run-plugin.ts";
 export { serve } from "./serve.ts";
 export type { PluginServer, ServeOptions } from "./serve.ts";
+export type { Command, CommandCall, Commands } from "./commands.ts";
 export { defaultSocket, readSettings } from "./settings.ts";
 export type {
   CommonSettings,

@@ -8,6 +8,7 @@ import { PluginError } from "./plugin-error.ts";
 import {
   defaultSocket,
   readSettings,
+  type CalledCommand,
   type CommonDeclarations,
   type ExecutableDescription,
   type SettingDeclarations,
@@ -51,8 +52,12 @@ export async function runPlugin<const Own extends SettingDeclarations = CommonDe
     usage(outcome.message);
     return;
   }
-  const { settings } = outcome;
+  const { settings, command } = outcome;
   const { name } = description;
+  if (command !== undefined) {
+    await runCommand(description, command, settings);
+    return;
+  }
   const { logLevel: level, logFormat: format } = settings;
   const logger = createLogger({ plugin: name, level, ...(format === undefined ? {} : { format }) });
   const stopped = untilSignal().then((signal) => logger.info(`stopping after ${signal}`));
@@ -65,6 +70,20 @@ export async function runPlugin<const Own extends SettingDeclarations = CommonDe
       logger.error("failed", { err: error });
       process.exitCode = EXIT_FAILED;
     }
+  }
+}
+
+async function runCommand<const Own extends SettingDeclarations>(
+  { name, commands = {} }: ExecutableDescription<Own>,
+  { name: command, operands, flags }: CalledCommand,
+  settings: Settings<Own>,
+): Promise<void> {
+  const print = (text: string) => void process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+  try {
+    await commands[command]?.run({ settings, operands, flags, print });
+  } catch (error) {
+    process.stderr.write(`${name} ${command}: ${PluginError.from(error).message}\n`);
+    process.exitCode = EXIT_FAILED;
   }
 }
 

@@ -1,5 +1,6 @@
 // The settings of an executable: flags first, then the environment, then defaults. Every plugin takes the same ones.
 import { parseArgs } from "node:util";
+import { misuseOf, type Commands } from "./commands.ts";
 import { LOG_LEVELS } from "./logger.ts";
 import { oneOf, path, type OptionType } from "./option-types.ts";
 
@@ -38,10 +39,19 @@ export interface ExecutableDescription<Own extends SettingDeclarations = CommonD
   readonly summary: string;
   /** Settings beside the common ones. */
   readonly settings?: Own & { readonly [Name in keyof Own]: SettingDeclaration<ValueOf<Own[Name]>> };
+  /** What it can do besides serving, by name. */
+  readonly commands?: Commands<Settings<Own>>;
+}
+
+/** A command as the user called it. */
+export interface CalledCommand {
+  readonly name: string;
+  readonly operands: readonly string[];
+  readonly flags: ReadonlySet<string>;
 }
 
 export type SettingsOutcome<S> =
-  | { readonly kind: "run"; readonly settings: S }
+  | { readonly kind: "run"; readonly settings: S; readonly command?: CalledCommand }
   /** `--help` or `--version`: print and end with success. */
   | { readonly kind: "print"; readonly text: string }
   /** One sentence for standard error; exit code 2. */
@@ -101,14 +111,22 @@ export function readSettings<const Own extends SettingDeclarations = CommonDecla
   const declarations: SettingDeclarations = { ...commonSettings(description.name), ...description.settings };
   const refuse = (problem: string) => ({ kind: "refuse", message: `${description.name}: ${problem}` }) as const;
 
+  const commands = description.commands ?? {};
+  const commandFlags = Object.values(commands).flatMap((command) => Object.keys(command.flags ?? {}));
   let given: Readonly<Record<string, string | boolean | undefined>>;
+  let words: readonly string[];
   try {
-    given = parseArgs({ args: [...args], options: flagsOf(declarations), strict: true }).values;
+    const options = flagsOf(declarations, commandFlags);
+    ({ values: given, positionals: words } = parseArgs({ args: [...args], options, allowPositionals: true }));
   } catch (error) {
     return refuse(`${firstSentence(error)}. See ${description.name} --help.`);
   }
-  if (given.help === true) return { kind: "print", text: helpText(description, declarations) };
+  if (given.help === true) return { kind: "print", text: helpText(description, declarations, commands) };
   if (given.version === true) return { kind: "print", text: `${description.name} ${description.version}\n` };
+
+  const flags = new Set(commandFlags.filter((flag) => given[flag] === true));
+  const misuse = words.length === 0 && flags.size > 0 ? "a command is missing" : misuseOf(commands, words, flags);
+  if (misuse !== undefined) return refuse(`${misuse}. See ${description.name} --help.`);
 
   const settings: Record<string, unknown> = {};
   for (const [name, { flag, type, default: fallback }] of Object.entries(declarations)) {
@@ -122,12 +140,18 @@ export function readSettings<const Own extends SettingDeclarations = CommonDecla
       return refuse(`${source}: "${text}" is not allowed. Give ${type.allowed}.`);
     }
   }
-  return { kind: "run", settings: settings as Settings<Own> };
+  const [name, ...operands] = words;
+  const command = name === undefined ? {} : { command: { name, operands, flags } };
+  return { kind: "run", settings: settings as Settings<Own>, ...command };
 }
 
-function flagsOf(declarations: SettingDeclarations): Record<string, { type: "string" | "boolean"; short?: string }> {
-  const texts = Object.values(declarations).map(({ flag }) => [flag, { type: "string" }] as const);
-  return { ...Object.fromEntries(texts), help: { type: "boolean", short: "h" }, version: { type: "boolean" } };
+type Flags = Record<string, { type: "string" | "boolean"; short?: string }>;
+
+function flagsOf(declarations: SettingDeclarations, commandFlags: readonly string[]): Flags {
+  const flags: Flags = { help: { type: "boolean", short: "h" }, version: { type: "boolean" } };
+  for (const { flag } of Object.values(declarations)) flags[flag] = { type: "string" };
+  for (const flag of commandFlags) flags[flag] = { type: "boolean" };
+  return flags;
 }
 
 function variableOf(flag: string): string {
@@ -140,19 +164,31 @@ function firstSentence(error: unknown): string {
   return message.split(". ")[0]?.replace(/\.$/, "") ?? message;
 }
 
-function helpText(
+function helpText<S>(
   { name, summary }: Pick<ExecutableDescription, "name" | "summary">,
   declarations: SettingDeclarations,
+  commands: Commands<S>,
 ): string {
   const rows = Object.values(declarations).map(({ flag, value, help, default: fallback, defaultText }) => {
     const shown = defaultText ?? (fallback === undefined ? undefined : String(fallback));
     const tail = shown === undefined ? "" : ` Default: ${shown}.`;
-    return [`--${flag} ${value}`, variableOf(flag), `${help}${tail}`] as const;
+    return [`--${flag} ${value}`, variableOf(flag), `${help}${tail}`];
   });
-  const lines = [...rows, ["--help", "", "This text."] as const, ["--version", "", "The version."] as const];
-  const [first, second] = [0, 1].map((column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)));
-  const table = lines.map(([a, b, c]) => `  ${a.padEnd(first ?? 0)}  ${b.padEnd(second ?? 0)}  ${c}`.trimEnd());
-  return [`${name}: ${summary}`, "", "Flags, and the environment variables that stand in for them:", ...table, ""].join(
-    "\n",
-  );
+  const verbs = Object.entries(commands).flatMap(([command, { summary, operands = [], flags = {} }]) => [
+    [[command, ...operands].join(" "), summary],
+    ...Object.entries(flags).map(([flag, help]) => [`  --${flag}`, help]),
+  ]);
+  return [
+    `${name}: ${summary}`,
+    ...(verbs.length === 0 ? [] : ["", "Without a command it serves dockerd. Commands:", ...columns(verbs)]),
+    "",
+    "Flags, and the environment variables that stand in for them:",
+    ...columns([...rows, ["--help", "", "This text."], ["--version", "", "The version."]]),
+    "",
+  ].join("\n");
+}
+
+function columns(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
+  return rows.map((cells) => `  ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd());
 }
