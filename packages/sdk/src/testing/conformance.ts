@@ -42,6 +42,11 @@ function register<Options>(
   options: Options,
   checks: readonly Check<Options>[],
 ): void {
+  if (typeof describe !== "function") {
+    throw new Error(
+      "conformance() registers jest tests. Outside jest, run allNetworkChecks or allIpamChecks one by one.",
+    );
+  }
   describe(`${name} conforms: it`, () => {
     test.each(checks)("$name", (check) => check.run(factory, options), PATIENCE_MS);
   });

@@ -90,7 +90,7 @@ test(`the decoders take ${DECODED} random requests or refuse them with a path, n
       VERBS[verb]?.(body, Place.root());
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      expect(error.message).toMatch(/^(request|[A-Za-z_[][^:]*(::[^:]*)*): ./);
+      expect(error.message).toMatch(/^[A-Za-z_[].*: ./s);
       expect(error.message.length).toBeLessThan(LONGEST_REASON);
       refused += 1;
     }
