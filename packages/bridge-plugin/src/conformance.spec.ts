@@ -35,7 +35,9 @@ class ConformanceHost implements Host {
         await bridge[Symbol.asyncDispose]();
         await store[Symbol.asyncDispose]();
       },
-      kill: () => bridge[Symbol.asyncDispose](),
+      kill: async () => {
+        await bridge[Symbol.asyncDispose]();
+      },
     };
   }
 

@@ -1,5 +1,6 @@
 // What calls leave in the kernel and in the records, on a kernel in memory.
-import { endpointId, networkId, TestHost } from "./testing/host.ts";
+import { endpointId, networkId } from "./testing/calls.ts";
+import { TestHost } from "./testing/host.ts";
 
 const BRIDGE = `pt-${networkId("net").slice(0, 12)}`;
 const PORT = `pv${endpointId("web").slice(0, 12)}`;

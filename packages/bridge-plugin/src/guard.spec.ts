@@ -1,6 +1,7 @@
 // The firewall comes back when others take it away.
 import { setTimeout as sleep } from "node:timers/promises";
-import { networkId, TestHost } from "./testing/host.ts";
+import { networkId } from "./testing/calls.ts";
+import { TestHost } from "./testing/host.ts";
 
 const BRIDGE = `pt-${networkId("net").slice(0, 12)}`;
 

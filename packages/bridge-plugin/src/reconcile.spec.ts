@@ -1,5 +1,6 @@
 // After a restart, a reboot, or somebody's clumsy hand: what is mended, what is buried, and what is left alone.
-import { endpointId, networkId, TestHost, NO_PATIENCE } from "./testing/host.ts";
+import { endpointId, networkId } from "./testing/calls.ts";
+import { NO_PATIENCE, TestHost } from "./testing/host.ts";
 
 const BRIDGE = `pt-${networkId("net").slice(0, 12)}`;
 const PORT = `pv${endpointId("web").slice(0, 12)}`;
