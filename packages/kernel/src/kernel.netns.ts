@@ -4,9 +4,7 @@ import { output } from "./testing/command.ts";
 import { kernelContract } from "./testing/kernel-contract.ts";
 import { inOwnNamespace } from "./testing/own-namespace.ts";
 
-inOwnNamespace();
-
-describe("the real kernel", () => {
+inOwnNamespace("the real kernel", () => {
   kernelContract(async () => ({
     kernel: await openKernel(),
     nftFromOutside: async (commands) => {

@@ -1,6 +1,6 @@
 // The few functions of the C library that Node does not offer, called through koffi.
 import { getSystemErrorMap } from "node:util";
-import koffi from "koffi";
+import { koffi } from "./foreign-functions.ts";
 import { errorCode, KernelError } from "./kernel-error.ts";
 
 // null: the symbols this process has loaded already, so that glibc and musl are the same to us.

@@ -15,15 +15,11 @@ export function listRuleset(ruleset: Ruleset, command: string): Json[] | undefin
   const key = `${family} ${table}`;
   const found = ruleset.tables.get(key);
   if (kind === "table") return found && tableObjects(key, found);
-  if (kind === "chain")
-    return ifThere(found?.chains.get(name), (chain) => [tableObject(key, found), ...chainObjects(key, name, chain)]);
-  if (kind === "set" || kind === "map") {
-    const set = found?.sets.get(name);
-    return ifThere(set?.kind === kind ? set : undefined, (each) => [
-      tableObject(key, found),
-      setObject(key, name, each),
-    ]);
-  }
+  const chain = kind === "chain" ? found?.chains.get(name) : undefined;
+  if (chain) return chainObjects(key, name, chain);
+  const set = found?.sets.get(name);
+  if (set?.kind === kind && set) return [setObject(key, name, set)];
+  if (kind === "chain" || kind === "set" || kind === "map") return undefined;
   throw new SyntaxError(`the fake kernel lists no ${kind ?? "nothing"}`);
 }
 
@@ -36,9 +32,9 @@ function tableObjects(key: string, table: FakeTable): Json[] {
   ];
 }
 
-function tableObject(key: string, table: FakeTable | undefined): Json {
+function tableObject(key: string, table: FakeTable): Json {
   const [family, name] = key.split(" ");
-  return { table: { family, name, handle: table?.handle } };
+  return { table: { family, name, handle: table.handle } };
 }
 
 const chainObjects = (key: string, name: string, chain: FakeChain) => [
@@ -88,8 +84,4 @@ function toJson(text: string): unknown {
   const range = /^([0-9a-f.:]+)-([0-9a-f.:]+)$/i.exec(text);
   if (range) return { range: [toJson(range[1] ?? ""), toJson(range[2] ?? "")] };
   return /^\d+$/.test(text) ? Number(text) : text;
-}
-
-function ifThere<T>(value: T | undefined, describe: (value: T) => Json[]): Json[] | undefined {
-  return value === undefined ? undefined : describe(value);
 }

@@ -73,15 +73,18 @@ function parseStatement(tokens: readonly string[]): Statement[] {
   return kind === "table" ? [{ ...statement, body: [] }, ...parseTableBody(target, statement.body)] : [statement];
 }
 
-/** `table inet t { … }`: its chains, sets and maps as statements of their own. */
+/** `table inet t { … }`: its chains, sets and maps as statements of their own. Rules come last: they may name any of them. */
 function parseTableBody({ family, table }: Target, body: readonly string[]): Statement[] {
-  return splitBlocks(body).flatMap((block): Statement[] => {
+  const statements = splitBlocks(body).flatMap((block): Statement[] => {
     const [kind = "", name = "", ...content] = block;
     if (kind === "comment" || kind === "flags") return [];
     if (kind !== "chain" && kind !== "set" && kind !== "map")
       throw new NftSyntaxError(`syntax error, unexpected ${kind} in a table`);
     return [{ verb: "add", kind, target: { family, table, name }, body: unwrap(content) }];
   });
+  const chains = statements.filter(({ kind }) => kind === "chain");
+  const declared = chains.map((chain) => ({ ...chain, body: [] }));
+  return [...declared, ...statements.filter(({ kind }) => kind !== "chain"), ...chains];
 }
 
 /** Blocks that end with their closing brace, and lines. */

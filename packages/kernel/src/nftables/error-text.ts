@@ -11,13 +11,15 @@ let codes: ReadonlyMap<string, string> | undefined;
 
 /**
  * A report is a line `Error: Could not process rule: File exists`, the command, and arrows under the part that is meant; one
- * after the other. The first is the one that counts.
+ * after the other. The first is the one that counts. When there are several lines of commands the library (1.0.6) shows the
+ * first of them, whichever it means, so that its arrows tell nothing.
  */
-export function readReport(text: string): Report {
+export function readReport(text: string, commands: string): Report {
   const lines = text.split("\n");
   const at = lines.findIndex((line) => /\bError: /.test(line));
   const sentence = (lines[at] ?? text).replace(/^.*?\bError: /, "").trim();
-  const part = pointedAt(lines[at + 1] ?? "", lines[at + 2] ?? "");
+  const isOneLine = !commands.trim().includes("\n");
+  const part = isOneLine ? pointedAt(lines[at + 1] ?? "", lines[at + 2] ?? "") : "";
   return { code: codeOf(sentence), detail: part === "" ? sentence : `${sentence}, at "${part}"` };
 }
 

@@ -1,5 +1,6 @@
 // libnftables, the library behind the program `nft`, called in this process.
-import koffi, { type LibraryHandle } from "koffi";
+import type { LibraryHandle } from "koffi";
+import { koffi } from "../foreign-functions.ts";
 import { KernelError } from "../kernel-error.ts";
 
 /** An opaque `struct nft_ctx *`. */

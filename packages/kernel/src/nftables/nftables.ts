@@ -6,6 +6,7 @@ import { LibNftables, type RunResult } from "./libnftables.ts";
 import { RulesetWatcher } from "./watch.ts";
 
 const OPERATION = "nft";
+const LONGEST_QUOTE = 4000;
 
 export class NftablesByLibrary implements Nftables, AsyncDisposable {
   readonly #library: LibNftables;
@@ -58,10 +59,13 @@ export class NftablesByLibrary implements Nftables, AsyncDisposable {
   }
 }
 
-/** The whole report, with the library's arrows under the commands, is the error's cause. */
+/** The error's cause has the commands and the library's whole report. */
 function refusal(commands: string, { error }: RunResult): KernelError {
-  const { code, detail } = readReport(error);
-  const cause = new Error(error.trimEnd());
+  const { code, detail } = readReport(error, commands);
+  const text = commands.trim();
+  const cause = new Error(
+    `${error.trim()}\nin:\n${text.slice(0, LONGEST_QUOTE)}${text.length > LONGEST_QUOTE ? "..." : ""}`,
+  );
   return new KernelError({ operation: OPERATION, device: firstLine(commands), code, detail, cause });
 }
 

@@ -5,18 +5,16 @@ import { output } from "./command.ts";
 /** What each command or file said, by its name. */
 export type NetworkState = Readonly<Record<string, unknown>>;
 
-const JSON_COMMANDS = [
-  "ip -j link show",
-  "ip -j address show",
-  "ip -4 -j route show table all",
-  "ip -6 -j route show table all",
-  "ip -4 -j rule show",
-  "ip -6 -j rule show",
-  "ip -j neigh show nud permanent",
-  "ip -j neigh show proxy",
+const COMMANDS = [
+  "link show",
+  "address show",
+  "route show table all",
+  "rule show",
+  "neigh show nud permanent",
+  "neigh show proxy",
 ];
 
-/** iptables keeps its own counters in these, and a legacy table cannot be listed without making it. */
+/** Which files tell whether there is a legacy table: the programs would make it. */
 const LEGACY_TABLES = { "iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names" };
 
 const SYSCTL_FOLDERS = ["ipv4", "ipv4/conf/all", "ipv4/conf/default", "ipv6/conf/all", "ipv6/conf/default", "bridge"];
@@ -24,9 +22,12 @@ const SYSCTL_FOLDERS = ["ipv4", "ipv4/conf/all", "ipv4/conf/default", "ipv6/conf
 /** Links, addresses, routes, rules, neighbours, the ruleset, legacy tables, named namespaces and settings. */
 export async function networkState(): Promise<NetworkState> {
   const state: Record<string, unknown> = {};
-  for (const command of JSON_COMMANDS) {
-    const text = await output(command);
-    state[command] = normalise(JSON.parse(text || "[]") as readonly Record<string, unknown>[]);
+  for (const family of ["-4", "-6"]) {
+    const lines = (await output(`ip ${family} -j -batch -`, `${COMMANDS.join("\n")}\n`)).split("\n");
+    for (const [index, command] of COMMANDS.entries()) {
+      const objects = JSON.parse(lines[index] ?? "") as readonly Record<string, unknown>[];
+      state[`ip ${family} ${command}`] = objects.map(withoutVolatile).toSorted();
+    }
   }
   state["nft list ruleset"] = (await output("nft -s list ruleset")).trim();
   for (const [program, names] of Object.entries(LEGACY_TABLES)) {
@@ -38,12 +39,11 @@ export async function networkState(): Promise<NetworkState> {
   return state;
 }
 
-/** Without what changes by itself: states of carriers, lifetimes, and the fields that follow from them. */
-function normalise(objects: readonly Record<string, unknown>[]): unknown {
-  const volatile = new Set(["flags", "operstate", "qlen", "stats", "stats64", "cacheinfo"]);
-  const text = (object: Record<string, unknown>) =>
-    JSON.stringify(object, (key, value: unknown) => (volatile.has(key) ? undefined : value));
-  return objects.map(text).toSorted();
+/** What changes by itself: states of carriers, lifetimes, and the fields that follow from them. */
+const VOLATILE = new Set(["flags", "operstate", "qlen", "stats", "stats64", "cacheinfo"]);
+
+function withoutVolatile(object: Record<string, unknown>): string {
+  return JSON.stringify(object, (key, value: unknown) => (VOLATILE.has(key) ? undefined : value));
 }
 
 /** An empty table that accepts is the same as none: nobody can take it back. */

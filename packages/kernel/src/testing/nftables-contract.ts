@@ -7,11 +7,11 @@ table inet pt {
   map ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
   set links { type ifname; }
   set nets { type ipv4_addr; flags interval; }
-  chain drops { counter drop; }
   chain forward {
     type filter hook forward priority 0; policy accept;
     iifname @links ip daddr @nets jump drops
   }
+  chain drops { counter drop; }
 }
 `;
 
@@ -125,6 +125,13 @@ export function nftablesContract(kernel: () => Kernel, nftFromOutside: (commands
         await expect(kernel().nftables.list(command)).rejects.toMatchObject({ code: "ENOENT", device: command });
       },
     );
+
+    it("lists a chain or a set without the table around it", async () => {
+      const { nftables } = kernel();
+      expect(namesOf(await nftables.list("list chain inet pt drops"))).toEqual(["chain drops", "rule"]);
+      expect(namesOf(await nftables.list("list map inet pt ports"))).toEqual(["map ports"]);
+      expect(namesOf(await nftables.list("list tables"))).toContain("table pt");
+    });
 
     it("flushes a chain, a set, a table", async () => {
       const rules = async (chain: string) =>

@@ -8,37 +8,45 @@ import { networkState, type NetworkState } from "./network-state.ts";
 const PATIENCE_MS = 3000;
 
 /**
- * Called once at the top of a `*.netns.ts` file. Refuses to run in the machine's own network namespace, brings loopback up,
- * and after each test fails it when links, addresses, routes, rules, neighbours, the ruleset or settings are not as before.
+ * A block of tests, as `describe`, for `*.netns.ts` files. Refuses to run in the machine's own network namespace, brings
+ * loopback up, and after each test, when the block's own `afterEach` are through, fails it if links, addresses, routes, rules,
+ * neighbours, the ruleset or settings are not as before.
  *
  * The whole jest process has to be in the namespace (`npm run test:netns` starts it with `unshare`): `setns` in a running Node
  * would move one thread, and the others, which do the work of the asynchronous calls, would stay where they were.
  */
-export function inOwnNamespace(): void {
-  let before: NetworkState | undefined;
+export function inOwnNamespace(name: string, tests: () => void): void {
+  describe("in a network namespace:", () => {
+    let before: NetworkState | undefined;
 
-  beforeAll(async () => {
-    await refuseTheMachines();
-    await output("ip link set lo up");
-    // `ip netns` leaves files in /run/netns; in a file system of our own they vanish with us, even when we are killed.
-    await mkdir("/run/netns", { recursive: true });
-    await output("mount -t tmpfs portolan-tests /run/netns");
-  });
+    beforeAll(async () => {
+      await refuseTheMachines();
+      await output("ip link set lo up");
+      // `ip netns` leaves files in /run/netns; in a file system of our own they vanish with us, even when we are killed.
+      await mkdir("/run/netns", { recursive: true });
+      await output("mount -t tmpfs portolan-tests /run/netns");
+    });
 
-  afterAll(async () => {
-    await output("umount --lazy /run/netns");
-  });
+    afterAll(async () => {
+      await output("umount --lazy /run/netns");
+    });
 
-  beforeEach(async () => {
-    before = await networkState();
-  });
+    beforeEach(async () => {
+      before = await networkState();
+    });
 
-  afterEach(async () => {
-    if (!before) return;
-    let after = await networkState();
-    for (const end = Date.now() + PATIENCE_MS; !isSame(before, after) && Date.now() < end; after = await networkState())
-      await sleep(100);
-    expect(after).toEqual(before);
+    afterEach(async () => {
+      if (!before) return;
+      let after = await networkState();
+      for (const end = Date.now() + PATIENCE_MS; !isSame(before, after) && Date.now() < end;) {
+        await sleep(100);
+        after = await networkState();
+      }
+      expect(after).toEqual(before);
+    });
+
+    // jest runs the afterEach of one block in the order they were written, but those of an inner block first.
+    describe(name, tests);
   });
 }
 
