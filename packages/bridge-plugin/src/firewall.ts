@@ -65,6 +65,11 @@ export class Firewall {
     this.#dockers = dockers;
   }
 
+  /** Takes the table away, if there is one. */
+  async uninstall(): Promise<void> {
+    await this.#nftables.run(`add table ${TABLE}\ndelete table ${TABLE}`);
+  }
+
   /** Elements that are there already are no error. */
   async add(elements: readonly Element[]): Promise<void> {
     await this.#nftables.run(elements.map((element) => `add ${inSet(element)}`).join("\n"));
