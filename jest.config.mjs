@@ -1,14 +1,14 @@
 // Tests run on the sources themselves: Node strips the types, so lines and columns in a failure are the real ones.
 const common = {
   testEnvironment: "node",
-  testEnvironmentOptions: { customExportConditions: ["source", "node", "import"] },
+  testEnvironmentOptions: { customExportConditions: ["source", "node"] },
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/tools/strip-types.mjs" },
   modulePathIgnorePatterns: ["/dist/"],
 };
 
 export default {
-  reporters: ["default", "<rootDir>/tools/count-reporter.mjs"],
+  reporters: ["default", "<rootDir>/tools/count-reporter.mjs", "<rootDir>/tools/junit-reporter.mjs"],
   projects: [
     { ...common, displayName: "unit", testMatch: ["<rootDir>/packages/*/src/**/*.spec.ts", "<rootDir>/tools/*.spec.ts"] },
     { ...common, displayName: "netns", testMatch: ["<rootDir>/packages/*/src/**/*.netns.ts"] },

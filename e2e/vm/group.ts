@@ -1,0 +1,90 @@
+// Running one group of suites on its machines, with reboots where a suite asks for one.
+import { existsSync } from "node:fs";
+import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { cacheDirectory } from "../lab/cache.ts";
+import { eventually } from "../lab/wait.ts";
+import { image } from "./image.ts";
+import { disksOf, type Job } from "./job.ts";
+import { emptyResult, makeDisks, power, type Machine } from "./qemu.ts";
+import { unpack, type Result } from "./results.ts";
+
+export interface Setting {
+  readonly repository: string;
+  readonly kvm: boolean;
+  /** Without systemd a machine is up several times sooner; it has no Docker then. */
+  readonly systemd: boolean;
+  /** Seconds for one boot. */
+  readonly timeout: number;
+  readonly say: (line: string) => void;
+  /** Where results and logs are left, a folder for each machine and boot. */
+  readonly reports: string;
+}
+
+/** Nothing came back: the kernel panicked, QEMU died or time ran out. Says nothing about the suites. */
+export class NoResult extends Error {}
+
+export interface GroupJob extends Job {
+  readonly name: string;
+  readonly machines: number;
+  /** The command for the boot after a reboot, from the suites that asked for it. */
+  readonly commandAgain: (suites: readonly string[]) => string;
+}
+
+/** @throws NoResult */
+export async function runGroup(job: GroupJob, setting: Setting): Promise<readonly Result[]> {
+  const runs = join(cacheDirectory(), "vm/runs");
+  await mkdir(runs, { recursive: true });
+  const directory = await mkdtemp(join(runs, `${job.name}-`));
+  try {
+    const machines = await Promise.all(
+      Array.from({ length: job.machines }, (_, index) => machine(index + 1, job, setting, directory)),
+    );
+    const results: Result[] = [];
+    let command = job.command;
+    for (let boot = 1; ; boot += 1) {
+      const disks = await disksOf({ ...job, command }, setting.repository, directory);
+      const found = await Promise.all(machines.map((each) => once({ ...each, disks, boot }, job, setting)));
+      results.push(...found);
+      const again = new Set(found.flatMap((result) => result.again));
+      if (again.size === 0 || found.some(({ status }) => status !== 0)) return results;
+      command = job.commandAgain([...again]);
+    }
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
+type Unbooted = Omit<Machine, "disks" | "boot">;
+
+async function machine(number: number, job: GroupJob, setting: Setting, directory: string): Promise<Unbooted> {
+  const own = join(directory, `machine-${number}`);
+  await mkdir(own);
+  const made = await image();
+  await makeDisks(made, own);
+  return {
+    ...setting,
+    image: made,
+    directory: own,
+    number,
+    console: false,
+    say: job.machines === 1 ? setting.say : (line) => setting.say(`${number}| ${line}`),
+    ...(job.machines > 1 && { wire: join(directory, "wire") }),
+  };
+}
+
+async function once(machine: Machine, job: GroupJob, setting: Setting): Promise<Result> {
+  // The second end of the wire finds nobody unless the first is there.
+  const { wire } = machine;
+  if (wire !== undefined && machine.number > 1)
+    await eventually("the first machine's end", () => Promise.resolve(existsSync(wire)));
+  await emptyResult(machine.directory);
+  const problem = await power(machine, setting.kvm);
+  const name = `machine ${machine.number}, boot ${machine.boot}`;
+  const folder = join(setting.reports, job.name, `machine-${machine.number}-boot-${machine.boot}`);
+  const result = await unpack(join(machine.directory, "result.tar"), folder);
+  for (const log of ["console.log", "job.log"])
+    await cp(join(machine.directory, log), join(folder, log), { force: true });
+  if (result === undefined) throw new NoResult(`${name}: no result (${problem ?? "powered off"}), logs in ${folder}`);
+  return result;
+}

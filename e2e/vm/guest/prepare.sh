@@ -1,0 +1,34 @@
+# Puts the repository at /opt/portolan as the machine outside has it: its files and, from a disk of their own, the packages
+# they need. The overlay makes it one file system that can be written to and forgotten.
+set -eu
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+here=/run/portolan-job
+cache=/var/cache/portolan
+
+disk() {
+  found=$(grep -lx "$1" /sys/block/vd*/serial)
+  found=${found%/serial}
+  echo "/dev/${found##*/}"
+}
+
+mkdir -p "$here/modules" "$here/work"
+mount -t ext4 -o ro "$(disk modules)" "$here/modules"
+mount -t overlay -o "lowerdir=$here/modules,upperdir=$here/repository,workdir=$here/work" portolan /opt/portolan
+
+mkdir -p "$cache/images" "$cache/trees"
+cp "$here"/images/* "$cache/images/"
+while read -r serial name; do
+  mkdir -p "$cache/trees/$name"
+  mount -t ext4 -o ro "$(disk "$serial")" "$cache/trees/$name"
+done <"$here/trees"
+
+# The wire to the other machine, where there is one.
+for word in $(cat /proc/cmdline); do
+  case $word in portolan.machine=*) number=${word#*=} ;; esac
+done
+ip link set lo up
+if [ -e /sys/class/net/eth0 ]; then
+  ip address replace "198.51.100.$((10 + number))/24" dev eth0
+  ip -6 address replace "fd00:120::$((10 + number))/64" dev eth0 nodad
+  ip link set eth0 up
+fi

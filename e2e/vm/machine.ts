@@ -1,0 +1,67 @@
+// The machine that a suite from 900 on runs on, seen from inside: its Docker, its services, its reboot.
+import { appendFile, readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { must, run, type Result, type RunOptions } from "../lab/command.ts";
+import { image, imageArchive, imageChanges } from "../lab/image.ts";
+import { get, type Answer } from "../lab/unix-socket.ts";
+import { eventually } from "../lab/wait.ts";
+
+/** Its number among the machines of the run, from 1. */
+export const number = Number(process.env.PORTOLAN_VM_MACHINE ?? "1");
+/** How often it has been switched on since it was made, this time included. */
+export const boot = Number(process.env.PORTOLAN_VM_BOOT ?? "1");
+
+/** Seconds that one step may take: an emulated processor starts a container in five to ten. */
+export const PATIENCE = 240;
+
+/** Runs a program to its end, however it ends. */
+export function exec(argv: readonly string[], options: RunOptions = {}): Promise<Result> {
+  return run(argv, { timeout: PATIENCE, ...options });
+}
+
+/** The output of a docker command that has to succeed. */
+export function docker(...args: string[]): Promise<string> {
+  return must(["docker", ...args], { timeout: PATIENCE });
+}
+
+/** A docker command that may fail. */
+export function tryDocker(...args: string[]): Promise<Result> {
+  return exec(["docker", ...args]);
+}
+
+export function systemctl(...args: string[]): Promise<string> {
+  return must(["systemctl", ...args], { timeout: PATIENCE });
+}
+
+/** Makes the image `busybox` known to the machine's Docker. */
+export async function loadImage(): Promise<void> {
+  const changes = imageChanges.flatMap((change) => ["--change", change]);
+  await must(["docker", "import", ...changes, "-", image], {
+    input: await readFile(await imageArchive()),
+    timeout: PATIENCE,
+  });
+}
+
+/** GET on the admin socket of a plugin of ours; undefined when nobody answers. */
+export function ask(plugin: string, path: string): Promise<Answer | undefined> {
+  return get(`/run/portolan/${plugin}.sock`, path);
+}
+
+/** Installs a unit of ./units, so that it starts now and at every boot, and waits until the plugin is ready for calls. */
+export async function installPlugin(name: string): Promise<void> {
+  const unit = await readFile(join(import.meta.dirname, "units", `${name}.service`), "utf8");
+  await writeFile(`/etc/systemd/system/${name}.service`, unit);
+  await systemctl("daemon-reload");
+  await systemctl("enable", "--now", name);
+  await eventually(`${name} is ready`, async () => (await ask(name, "/healthz"))?.status === 200, { within: PATIENCE });
+}
+
+/**
+ * Has the machine shut down when the suites have ended, and boot again from the same disks with this suite alone.
+ * @param suite path of the suite's file
+ */
+export async function rebootFor(suite: string): Promise<void> {
+  const path = process.env.PORTOLAN_VM_AGAIN;
+  if (path === undefined) throw new Error("only a machine of `make e2e-vm` can be booted again");
+  await appendFile(path, `${basename(suite)}\n`);
+}

@@ -1,0 +1,45 @@
+// What a machine brought back: whether it succeeded, its counts, its JUnit file and, after a failure, what it knows.
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { run } from "../lab/command.ts";
+
+export interface Result {
+  /** Exit status of the job. */
+  readonly status: number;
+  /** The suites that go on after a reboot; none when the machine is done. */
+  readonly again: readonly string[];
+  /** Folder with all that it brought back. */
+  readonly folder: string;
+}
+
+/** Unpacks a result disk into `folder`; undefined when the machine did not come to write one. */
+export async function unpack(disk: string, folder: string): Promise<Result | undefined> {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const { code } = await run(["tar", "-C", folder, "-xf", disk]);
+  const status = join(folder, "status");
+  if (code !== 0 || !existsSync(status)) return undefined;
+  const again = join(folder, "again");
+  return {
+    status: Number(readFileSync(status, "utf8")),
+    again: existsSync(again) ? readFileSync(again, "utf8").trim().split("\n") : [],
+    folder,
+  };
+}
+
+/** Adds a machine's counts to those of this `make test`, if it is part of one. Every boot counts under a name of its own. */
+export function passCountsOn(result: Result, name: string): void {
+  const counts = process.env.PORTOLAN_COUNTS;
+  const found = join(result.folder, "counts");
+  if (counts === undefined || !existsSync(found)) return;
+  for (const file of readdirSync(found)) cpSync(join(found, file), join(counts, `${name}-${file}`));
+}
+
+/** One JUnit file out of those of all results. */
+export function mergeJunit(results: readonly Result[], path: string): void {
+  const suites = results
+    .map(({ folder }) => join(folder, "junit.xml"))
+    .filter((file) => existsSync(file))
+    .map((file) => /<testsuites[^>]*>\n?(.*)<\/testsuites>/s.exec(readFileSync(file, "utf8"))?.[1] ?? "");
+  writeFileSync(path, `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n${suites.join("")}</testsuites>\n`);
+}
