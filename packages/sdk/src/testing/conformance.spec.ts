@@ -53,7 +53,7 @@ const NETWORK_FAULTS: [NetworkFault, foundBy: RegExp, saying: RegExp][] = [
   ["swallows unknown options", /^refuses options/, /no.such.option=1 must be refused/],
   ["joins endpoints that it does not know", /^refuses endpoints of a network/, /join .* must be refused/],
   ["names every link alike", /^serves many containers/, /two endpoints were given one link/],
-  ["does not rebuild after a reboot", /^rebuilds at its start/, /was not rebuilt: .*bridge/],
+  ["does not rebuild after a reboot", /^rebuilds its networks at its start/, /was not rebuilt: .*bridge/],
   ["forgets to withdraw ports", /^leaves nothing after kill -9/, /left: ports/],
 ];
 
