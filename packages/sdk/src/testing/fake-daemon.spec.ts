@@ -242,6 +242,20 @@ describe("FakeDaemon", () => {
     });
   });
 
+  test("loads a plugin after a live restore only when a container that lived on is stopped", async () => {
+    await using({ engine: "26.1" }, async (daemon) => {
+      await daemon.createNetwork("n1");
+      await daemon.runContainer("c1", { network: "n1" });
+      const before = daemon.verbs.length;
+      await daemon.restart("live-restore");
+      expect(daemon.verbs.slice(before)).toEqual([]);
+      await daemon.stopContainer("c1");
+      const registration = ["Plugin.Activate", "NetworkDriver.GetCapabilities", "IpamDriver.GetCapabilities"];
+      const cleaned = ["RevokeExternalConnectivity", "Leave", "DeleteEndpoint"].map((verb) => `NetworkDriver.${verb}`);
+      expect(daemon.verbs.slice(before)).toEqual([...registration, ...cleaned]);
+    });
+  });
+
   test("lets the priority decide on the gateway from 28 on, and the name before", async () => {
     const gatewayOn = (engine: "26.1" | "28.5"): Promise<string | undefined> =>
       using({ engine }, async (daemon) => {

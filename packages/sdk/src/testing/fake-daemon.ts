@@ -1,7 +1,8 @@
 // A dockerd that is not there: it makes the calls that a real one makes, in its order, and keeps its own book.
 import type { AttachOptions, BookContainer, BookNetwork, ContainerOptions, NetworkOptions } from "./dockerd/book.ts";
 import { Containers } from "./dockerd/containers.ts";
-import type { LinkMover } from "./dockerd/containers.ts";
+import { Endpoints } from "./dockerd/endpoints.ts";
+import type { LinkMover } from "./dockerd/endpoints.ts";
 import { ENGINES } from "./dockerd/engine.ts";
 import type { EngineVersion } from "./dockerd/engine.ts";
 import { KeyedQueue } from "./dockerd/keyed-queue.ts";
@@ -45,6 +46,7 @@ export class FakeDaemon implements AsyncDisposable {
   readonly #client: PluginClient;
   readonly #dockerd: Dockerd;
   readonly #networks: Networks;
+  readonly #endpoints: Endpoints;
   readonly #containers: Containers;
   readonly #managed: boolean;
   readonly #containerLock = new KeyedQueue();
@@ -62,7 +64,8 @@ export class FakeDaemon implements AsyncDisposable {
     const pluginIpam = new PluginIpam({ client: this.#client, engine, driver, hostRoutes });
     this.#dockerd = { engine, driver, pluginIpam, log: this.log };
     this.#networks = new Networks(this.#dockerd);
-    this.#containers = new Containers(this.#dockerd, this.#networks, options.links ?? {});
+    this.#endpoints = new Endpoints(this.#dockerd, options.links ?? {});
+    this.#containers = new Containers(this.#dockerd, this.#networks, this.#endpoints);
   }
 
   /** What dockerd believes of its networks, by name; Docker's own `bridge` is among them. */
@@ -90,7 +93,7 @@ export class FakeDaemon implements AsyncDisposable {
   async removeNetwork(name: string): Promise<void> {
     await this.#ready();
     this.#networks.get(name);
-    if (this.#containers.endpoints(name).length > 0) {
+    if (this.#containers.endpointsOn(name).length > 0) {
       throw new Error(`error while removing network: network ${name} has active endpoints`);
     }
     await this.#networks.remove(name);
@@ -194,7 +197,9 @@ export class FakeDaemon implements AsyncDisposable {
     if (driver.active && driver.requiresRequestReplay) {
       await this.#networks.replay((network) => this.#addressesOn(network));
     }
-    for (const container of lost) await this.#containers.stop(container);
+    await this.#endpoints.forced(async () => {
+      for (const container of lost) await this.#containers.stop(container);
+    });
     if (this.#networks.halfDeleted.length > 0) {
       await ignoring(this.log, driver.activate());
       await this.#networks.finishDeletes();
@@ -202,7 +207,7 @@ export class FakeDaemon implements AsyncDisposable {
   }
 
   #addressesOn(network: BookNetwork): { poolId: string; address: string }[] {
-    return this.#containers.endpoints(network.name).flatMap(({ address, addressIPv6 }) =>
+    return this.#containers.endpointsOn(network.name).flatMap(({ address, addressIPv6 }) =>
       network.pools.flatMap(({ family, poolId }) => {
         const held = family === 4 ? address : addressIPv6;
         return held === undefined ? [] : [{ poolId, address: bare(held) }];

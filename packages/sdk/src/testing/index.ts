@@ -22,7 +22,7 @@ export type {
   PublishedPort,
   SubnetOptions,
 } from "./dockerd/book.ts";
-export type { LinkMover } from "./dockerd/containers.ts";
+export type { LinkMover } from "./dockerd/endpoints.ts";
 export type { EngineVersion } from "./dockerd/engine.ts";
 export { PluginClient, PluginStatusError, PluginUnreachableError } from "./dockerd/plugin-client.ts";
 export type { Exchange } from "./dockerd/plugin-client.ts";

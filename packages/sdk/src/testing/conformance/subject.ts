@@ -2,7 +2,7 @@
 import type { IpamDriver } from "../../ipam-driver.ts";
 import type { KeyedLocks } from "../../locks.ts";
 import type { NetworkDriver } from "../../network-driver.ts";
-import type { LinkMover } from "../dockerd/containers.ts";
+import type { LinkMover } from "../dockerd/endpoints.ts";
 
 /**
  * Where a process may die. The store says `reach` before and after each commit, the kernel before each step that changes
