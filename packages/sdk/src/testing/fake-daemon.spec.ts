@@ -269,6 +269,47 @@ describe("FakeDaemon", () => {
     expect([await gatewayOn("26.1"), await gatewayOn("28.5")]).toEqual(["a", "b"]);
   });
 
+  test("prefers a network that is not internal for the gateway, whatever the driver answers", async () => {
+    await using({ engine: "26.1" }, async (daemon) => {
+      await daemon.createNetwork("a", { internal: true });
+      await daemon.createNetwork("b");
+      await daemon.runContainer("c1", { network: "a" });
+      await daemon.connect("b", "c1");
+      expect(daemon.containers.get("c1")?.sandbox?.gateways[0]?.network.name).toBe("b");
+    });
+  });
+
+  test("tells an endpoint nothing of ports that Docker's own bridge has published, and Join everything", async () => {
+    await using({}, async (daemon, driver) => {
+      await daemon.createNetwork("n1");
+      await daemon.runContainer("c1", { ports: [{ container: 80, host: 8080 }] });
+      await daemon.connect("n1", "c1");
+      const optionsOf = (method: string): unknown => {
+        const raw = driver.received.find(({ verb }) => verb === `NetworkDriver.${method}`)?.raw ?? "{}";
+        return (JSON.parse(raw) as { Options: unknown }).Options;
+      };
+      expect(optionsOf("CreateEndpoint")).toEqual({});
+      expect(optionsOf("Join")).toEqual({
+        "com.docker.network.endpoint.exposedports": [{ Proto: 6, Port: 80 }],
+        "com.docker.network.portmap": [{ Proto: 6, IP: "", Port: 80, HostIP: "", HostPort: 8080, HostPortEnd: 8080 }],
+      });
+    });
+  });
+
+  test("keeps the first pool of a network whose second failed on 28.5, and gives it back before", async () => {
+    const again = (engine: "26.1" | "28.5"): Promise<string> =>
+      using({ engine }, async (daemon) => {
+        const subnets = [{ subnet: "10.9.0.0/16" }, { subnet: "10.9.1.0/24" }];
+        await expect(daemon.createNetwork("n1", { subnets })).rejects.toThrow("Pool overlaps");
+        const second = daemon.createNetwork("n2", { subnets: [{ subnet: "10.9.0.0/16" }] });
+        return second.then(
+          () => "free",
+          () => "taken",
+        );
+      });
+    expect([await again("26.1"), await again("28.5")]).toEqual(["free", "taken"]);
+  });
+
   test("hands over the gateway in the order Revoke, Leave, Program, DeleteEndpoint", async () => {
     await using({}, async (daemon) => {
       await daemon.createNetwork("a");
