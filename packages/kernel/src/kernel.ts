@@ -135,9 +135,20 @@ export interface PortRequest {
   readonly last?: number;
 }
 
+export interface RelayTarget {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** A port that no other program can take until this is disposed of. */
 export interface PortReservation extends Disposable {
   readonly port: number;
+  /**
+   * Serves what reaches the port on one of the reserved addresses, until the reservation ends: each TCP connection, and each
+   * UDP client until it has been silent for 90 s, gets a connection of this host's to `target`. For what NAT can't lead there.
+   * @throws KernelError EPROTONOSUPPORT for SCTP, EINVAL for an address that is not reserved
+   */
+  relay(address: string, target: RelayTarget): Promise<void>;
 }
 
 export interface Ports {
@@ -150,6 +161,18 @@ export interface Ports {
   reserve(request: PortRequest): Promise<PortReservation>;
 }
 
+/** Tracked flows, by where the first packet of each was sent to before any NAT. */
+export interface Flows {
+  readonly protocol: PortRequest["protocol"];
+  /** The destination ports; of any address. */
+  readonly ports: readonly number[];
+}
+
+export interface Conntrack {
+  /** The next packet of such a flow is looked at as if it were the first. @returns how many there were */
+  forget(flows: Flows): Promise<number>;
+}
+
 export interface Kernel extends AsyncDisposable {
   readonly links: Links;
   readonly addresses: Addresses;
@@ -158,4 +181,5 @@ export interface Kernel extends AsyncDisposable {
   readonly sysctls: Sysctls;
   readonly forwardAccept: ForwardAccept;
   readonly ports: Ports;
+  readonly conntrack: Conntrack;
 }

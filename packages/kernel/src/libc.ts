@@ -22,6 +22,12 @@ const socket = process_.func("int socket(int family, int type, int protocol)") a
 const bind = process_.func("int bind(int fd, const void *address, uint32_t length)") as Call<[number, Buffer, number]>;
 const listen = process_.func("int listen(int fd, int backlog)") as Call<[number, number]>;
 const close = process_.func("int close(int fd)") as Call<[number]>;
+const fcntl = process_.func("int fcntl(int fd, int command, ...)") as (
+  fd: number,
+  command: number,
+  type: "int",
+  value: number,
+) => number;
 const attachFilter = process_.func("setsockopt", "int", [
   "int",
   "int",
@@ -55,6 +61,8 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const SO_ATTACH_FILTER = 26;
+const SO_DETACH_FILTER = 27;
+const F_DUPFD_CLOEXEC = 1030;
 /** struct sock_filter: BPF_RET with the constant 0, "take no byte of this packet". */
 const DROP_ALL = Buffer.from([0x06, 0, 0, 0, 0, 0, 0, 0]);
 const SOCK_FPROG_LENGTH = 16;
@@ -66,14 +74,14 @@ export function openSocket(family: number, type: number, protocol: number): numb
   return fd;
 }
 
-/** @throws KernelError */
-export function bindSocket(fd: number, address: Buffer): void {
-  if (bind(fd, address, address.length) !== 0) throw lastError("bind");
+/** @param device what the error calls the address @throws KernelError */
+export function bindSocket(fd: number, address: Buffer, device: string): void {
+  if (bind(fd, address, address.length) !== 0) throw lastError("bind", device);
 }
 
 /** @throws KernelError */
-export function listenOn(fd: number): void {
-  if (listen(fd, 1) !== 0) throw lastError("listen");
+export function listenOn(fd: number, device: string): void {
+  if (listen(fd, 1) !== 0) throw lastError("listen", device);
 }
 
 /** Nothing that is sent to this socket arrives. @throws KernelError */
@@ -83,12 +91,24 @@ export function dropAllPackets(fd: number): void {
     throw lastError("attach socket filter");
 }
 
+/** Undoes `dropAllPackets`. @throws KernelError */
+export function admitPackets(fd: number): void {
+  setSocketOption(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
+}
+
+/** Another descriptor of the same socket. @throws KernelError */
+export function duplicate(fd: number): number {
+  const copy = fcntl(fd, F_DUPFD_CLOEXEC, "int", 0);
+  if (copy < 0) throw lastError("duplicate descriptor");
+  return copy;
+}
+
 export function closeSocket(fd: number): void {
   close(fd);
 }
 
 /** The error of the call that has just failed. */
-export function lastError(operation: string, device?: string): KernelError {
+function lastError(operation: string, device?: string): KernelError {
   return new KernelError({ operation, device, code: errorCode(koffi.errno()) });
 }
 

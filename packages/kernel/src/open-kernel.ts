@@ -1,4 +1,6 @@
 // Opens the real kernel: the network namespace this process lives in.
+import { Protocol } from "netlink";
+import { NetlinkConntrack } from "./conntrack.ts";
 import { IptablesForwardAccept } from "./forward-accept/forward-accept.ts";
 import type { Kernel } from "./kernel.ts";
 import { NftablesByLibrary } from "./nftables/nftables.ts";
@@ -19,6 +21,7 @@ export async function openKernel(): Promise<Kernel> {
   const requests = new Requests();
   const links = new RtLinks(requests);
   const ports = new SocketPorts();
+  const conntrackRequests = new Requests({}, Protocol.NETFILTER);
   return {
     links,
     addresses: new RtAddresses(requests, links),
@@ -26,10 +29,12 @@ export async function openKernel(): Promise<Kernel> {
     nftables,
     sysctls: new ProcSysctls(),
     ports,
+    conntrack: new NetlinkConntrack(conntrackRequests),
     forwardAccept: new IptablesForwardAccept(nftables),
     async [Symbol.asyncDispose]() {
       ports[Symbol.dispose]();
       requests[Symbol.dispose]();
+      conntrackRequests[Symbol.dispose]();
       await nftables[Symbol.asyncDispose]();
     },
   };

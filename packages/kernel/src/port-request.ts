@@ -4,6 +4,7 @@ import { KernelError } from "./kernel-error.ts";
 import type { PortRequest } from "./kernel.ts";
 
 export const RESERVE = "reserve port";
+export const RELAY = "relay port";
 
 /** @throws KernelError EINVAL */
 export function checkPortRequest(request: PortRequest): void {
@@ -21,4 +22,12 @@ export function checkPortRequest(request: PortRequest): void {
 export function portText({ protocol, addresses, first, last = first }: PortRequest): string {
   const ports = first === last ? String(first) : `${first}-${last}`;
   return `${ports}/${protocol} on ${addresses.join(", ")}`;
+}
+
+/** @throws KernelError */
+export function checkRelay(held: PortRequest, address: string): void {
+  const refuse = (code: string, detail: string) =>
+    new KernelError({ operation: RELAY, device: portText({ ...held, addresses: [address] }), code, detail });
+  if (!held.addresses.includes(address)) throw refuse("EINVAL", "the port is not reserved on that address");
+  if (held.protocol === "sctp") throw refuse("EPROTONOSUPPORT", "Node has no SCTP sockets");
 }

@@ -1,8 +1,10 @@
 // Published ports are reserved with sockets: whoever else wants the port is refused by Linux itself.
+import { isIPv6 } from "node:net";
 import { CLOSED, isKernelError, KernelError } from "./kernel-error.ts";
-import type { PortRequest, PortReservation, Ports } from "./kernel.ts";
+import type { PortRequest, PortReservation, Ports, RelayTarget } from "./kernel.ts";
 import * as libc from "./libc.ts";
-import { checkPortRequest, portText, RESERVE } from "./port-request.ts";
+import { checkPortRequest, checkRelay, portText, RELAY, RESERVE } from "./port-request.ts";
+import { relayTcp, relayUdp } from "./relay.ts";
 import { addressBytes, AF_INET6, familyOf } from "./rtnetlink/encode.ts";
 
 type Protocol = PortRequest["protocol"];
@@ -17,17 +19,19 @@ const PROTOCOLS: Readonly<Record<Protocol, { readonly type: number; readonly num
 };
 
 export class SocketPorts implements Ports, Disposable {
-  readonly #held = new Set<DisposableStack>();
+  readonly #held = new Set<Reservation>();
   #closed = false;
 
   // eslint-disable-next-line @typescript-eslint/require-await -- refusals must be rejections
   async reserve(request: PortRequest): Promise<PortReservation> {
     checkPortRequest(request);
     if (this.#closed) throw new KernelError({ operation: RESERVE, device: portText(request), ...CLOSED });
-    const { protocol, addresses, first, last = first } = request;
+    const { first, last = first } = request;
     for (let port = first; ; port += 1) {
       try {
-        return this.#hold(port, holdOnAll(protocol, addresses, port));
+        const reservation = new Reservation({ ...request, first: port, last: port }, () => this.#held.delete(reservation));
+        this.#held.add(reservation);
+        return reservation;
       } catch (error) {
         if (!isKernelError(error)) throw error;
         if (error.code !== "EADDRINUSE" || port === last) throw refusal(request, error);
@@ -38,26 +42,47 @@ export class SocketPorts implements Ports, Disposable {
   /** Gives all reservations back. */
   [Symbol.dispose](): void {
     this.#closed = true;
-    for (const sockets of this.#held) sockets.dispose();
-    this.#held.clear();
-  }
-
-  #hold(port: number, sockets: DisposableStack): PortReservation {
-    this.#held.add(sockets);
-    return {
-      port,
-      [Symbol.dispose]: () => {
-        this.#held.delete(sockets);
-        sockets.dispose();
-      },
-    };
+    for (const reservation of [...this.#held]) reservation[Symbol.dispose]();
   }
 }
 
-function holdOnAll(protocol: Protocol, addresses: readonly string[], port: number): DisposableStack {
-  using sockets = new DisposableStack();
-  for (const address of addresses) sockets.adopt(openBound(protocol, address, port), libc.closeSocket);
-  return sockets.move();
+class Reservation implements PortReservation {
+  readonly port: number;
+  readonly #request: PortRequest;
+  /** By address. */
+  readonly #descriptors = new Map<string, number>();
+  readonly #stack: DisposableStack;
+
+  /** @throws KernelError of the socket that could not be had */
+  constructor(request: PortRequest, disposed: () => void) {
+    const { protocol, addresses, first: port } = request;
+    this.port = port;
+    this.#request = request;
+    using sockets = new DisposableStack();
+    sockets.defer(disposed);
+    for (const address of addresses) {
+      this.#descriptors.set(address, sockets.adopt(openBound(protocol, address, port), libc.closeSocket));
+    }
+    this.#stack = sockets.move();
+  }
+
+  async relay(address: string, target: RelayTarget): Promise<void> {
+    checkRelay(this.#request, address);
+    const fd = this.#descriptors.get(address);
+    if (fd === undefined || this.#stack.disposed)
+      throw new KernelError({ operation: RELAY, device: portText(this.#request), ...CLOSED });
+    // The relay closes its own descriptor when it ends.
+    const own = libc.duplicate(fd);
+    const opening = this.#request.protocol === "udp" ? relayUdp(own, isIPv6(address) ? 6 : 4, target) : relayTcp(own, target);
+    const relay = await opening;
+    if (this.#stack.disposed) return relay[Symbol.dispose]();
+    this.#stack.use(relay);
+    libc.admitPackets(fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stack.dispose();
+  }
 }
 
 function openBound(protocol: Protocol, address: string, port: number): number {
@@ -70,9 +95,10 @@ function openBound(protocol: Protocol, address: string, port: number): number {
   // another program share the port.
   if (protocol !== "udp") libc.setSocketOption(fd, libc.SOL_SOCKET, SO_REUSEADDR, 1);
   libc.dropAllPackets(fd);
-  libc.bindSocket(fd, socketAddress(family, address, port));
+  const device = `${isIPv6(address) ? `[${address}]` : address}:${port}/${protocol}`;
+  libc.bindSocket(fd, socketAddress(family, address, port), device);
   // Until it listens, a socket with SO_REUSEADDR shares its port with any other that has it.
-  if (protocol !== "udp") libc.listenOn(fd);
+  if (protocol !== "udp") libc.listenOn(fd, device);
   opened.move();
   return fd;
 }

@@ -2,7 +2,7 @@
 import { CLOSED, KernelError } from "../kernel-error.ts";
 import type { Link } from "../kernel.ts";
 
-export type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 export interface FakeLink extends Mutable<Link> {
   /** Set on ports of a bridge only. */

@@ -1,5 +1,6 @@
 // A kernel in memory with the interface and the refusals of the real one, for tests of drivers without root.
 import type { ForwardAccept, Kernel } from "../kernel.ts";
+import { FakeConntrack } from "./fake-conntrack.ts";
 import { FakeAddresses, FakeRoutes } from "./fake-addresses.ts";
 import { FakeForwardAccept } from "./fake-forward-accept.ts";
 import { FakeHost, type FakeHostOptions } from "./fake-host.ts";
@@ -18,6 +19,7 @@ export class FakeKernel implements Kernel {
   readonly sysctls: FakeSysctls;
   readonly forwardAccept: ForwardAccept;
   readonly ports: FakePorts;
+  readonly conntrack: FakeConntrack;
   readonly #host: FakeHost;
 
   constructor(options: FakeKernelOptions = {}) {
@@ -30,6 +32,7 @@ export class FakeKernel implements Kernel {
     this.sysctls = new FakeSysctls(host);
     this.forwardAccept = new FakeForwardAccept(host, this.nftables);
     this.ports = new FakePorts(host);
+    this.conntrack = new FakeConntrack(host);
   }
 
   /** The steps that changed something so far, as in `create bridge pt-abc`. */

@@ -1,8 +1,8 @@
 // Ports reserved in memory.
 import ipaddr from "ipaddr.js";
 import { KernelError } from "../kernel-error.ts";
-import type { PortRequest, PortReservation, Ports } from "../kernel.ts";
-import { checkPortRequest, portText, RESERVE } from "../port-request.ts";
+import type { PortRequest, PortReservation, Ports, RelayTarget } from "../kernel.ts";
+import { checkPortRequest, checkRelay, portText, RELAY, RESERVE } from "../port-request.ts";
 import type { FakeHost } from "./fake-host.ts";
 
 interface Held {
@@ -34,12 +34,20 @@ export class FakePorts implements Ports {
       for (const one of wanted) this.#held.add(one);
       return {
         port,
+        relay: (address, target) => this.#relay({ protocol, addresses, first: port }, address, target),
         [Symbol.dispose]: () => {
           for (const one of wanted) this.#held.delete(one);
         },
       };
     }
     throw refusal(request, "EADDRINUSE");
+  }
+
+  async #relay(held: PortRequest, address: string, target: RelayTarget): Promise<void> {
+    checkRelay(held, address);
+    await this.#host.enter(RELAY, portText({ ...held, addresses: [address] }));
+    const to = `${target.address} port ${target.port}`;
+    this.#host.step(`${RELAY} ${portText({ ...held, addresses: [address] })} to ${to}`);
   }
 
   #isTaken({ protocol, address, port }: Held): boolean {

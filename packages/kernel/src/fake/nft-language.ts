@@ -8,8 +8,8 @@ export interface Target {
   readonly name: string;
 }
 
-export type Verb = "add" | "create" | "insert" | "delete" | "flush";
-export type ObjectKind = "ruleset" | "table" | "chain" | "rule" | "set" | "map" | "element";
+type Verb = "add" | "create" | "insert" | "delete" | "flush";
+type ObjectKind = "ruleset" | "table" | "chain" | "rule" | "set" | "map" | "element";
 
 export interface Statement {
   readonly verb: Verb;
@@ -41,7 +41,7 @@ export function parseCommands(text: string): Statement[] {
 }
 
 /** Words, strings without their quotes' meaning, and `{ } ; ,` and line ends on their own. */
-export function tokenize(text: string): string[] {
+function tokenize(text: string): string[] {
   const withoutComments = text.replace(/("[^"\n]*")|#.*$/gm, "$1");
   return withoutComments.match(/"[^"\n]*"|[{};,\n]|[^\s{};,"]+/g) ?? [];
 }

@@ -2,7 +2,7 @@
 import { KernelError } from "../kernel-error.ts";
 import { canonicalWord, splitStatements, type Statement, type Target } from "./nft-language.ts";
 
-export interface FakeRule {
+interface FakeRule {
   readonly handle: number;
   readonly text: string;
 }

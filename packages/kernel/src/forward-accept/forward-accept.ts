@@ -3,7 +3,7 @@ import { isKernelError, KernelError } from "../kernel-error.ts";
 import type { ForwardAccept, Nftables } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
 import type { Filter } from "./filter.ts";
-import { versionOf, type Variant } from "./iptables.ts";
+import { variantOf, type Variant } from "./iptables.ts";
 import { LegacyFilter } from "./legacy-filter.ts";
 import { NftFilter } from "./nft-filter.ts";
 import { planAccept, planRemoval, rulesFor, type Change, type FilterTable } from "./rules.ts";
@@ -19,6 +19,7 @@ const TRIES = 3;
 
 export class IptablesForwardAccept implements ForwardAccept {
   readonly #candidates: readonly Candidate[];
+  readonly #defaults = new Map<string, Variant>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(nftables: Nftables) {
@@ -35,7 +36,7 @@ export class IptablesForwardAccept implements ForwardAccept {
       return this.#each(async ({ family, variant, filter }) => {
         if (!(await filter.exists())) {
           // What Docker will use is what the name `iptables` stands for. On a fresh host it has not made its chains yet.
-          if ((await versionOf(family === 4 ? "iptables" : "ip6tables")) !== variant) return false;
+          if ((await this.#defaultVariant(family)) !== variant) return false;
           await filter.create();
         }
         return mend(filter, (table) => planAccept(table, rules));
@@ -51,6 +52,14 @@ export class IptablesForwardAccept implements ForwardAccept {
         return true;
       }),
     );
+  }
+
+  /** Remembered once there is such a program; one that is missing may be installed yet. */
+  async #defaultVariant(family: 4 | 6): Promise<Variant | undefined> {
+    const program = family === 4 ? "iptables" : "ip6tables";
+    const variant = this.#defaults.get(program) ?? (await variantOf(program));
+    if (variant) this.#defaults.set(program, variant);
+    return variant;
   }
 
   /** One kind that cannot be mended does not keep the others from it. */

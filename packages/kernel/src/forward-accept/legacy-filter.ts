@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { KernelError } from "../kernel-error.ts";
 import { runProgram } from "../process.ts";
 import type { Filter } from "./filter.ts";
-import { versionOf } from "./iptables.ts";
+import { variantOf } from "./iptables.ts";
 import { CHAIN, type Change, type FilterTable, type Rule } from "./rules.ts";
 
 /** Another program may hold the lock of all legacy tables. */
@@ -11,6 +11,7 @@ const WAIT = ["-w", "5"];
 
 export class LegacyFilter implements Filter {
   readonly #family: 4 | 6;
+  #program: string | undefined;
 
   constructor(family: 4 | 6) {
     this.#family = family;
@@ -60,18 +61,25 @@ export class LegacyFilter implements Filter {
   }
 
   async #run(parameters: readonly string[], suffix: "" | "-restore" = "", input?: string): Promise<string> {
-    const program = `${await this.#program()}${suffix}`;
+    this.#program ??= await this.#findProgram();
+    const program = `${this.#program}${suffix}`;
     const result = await runProgram(program, parameters, input);
     if (result?.code === 0) return result.stdout;
-    const detail = result?.stderr.trim() ?? "there is no such program; install the package iptables";
-    throw new KernelError({ operation: "run", device: program, code: result ? "EINVAL" : "ENOENT", detail });
+    throw new KernelError({
+      operation: "run",
+      device: program,
+      code: result ? "EINVAL" : "ENOENT",
+      detail: result?.stderr.trim(),
+    });
   }
 
   /** Before 1.8 there was only one iptables, and it had no surname. */
-  async #program(): Promise<string> {
+  async #findProgram(): Promise<string> {
     const plain = this.#family === 4 ? "iptables" : "ip6tables";
-    return (await versionOf(`${plain}-legacy`)) === undefined && (await versionOf(plain)) === "legacy"
-      ? plain
-      : `${plain}-legacy`;
+    const surnamed = `${plain}-legacy`;
+    if (await variantOf(surnamed)) return surnamed;
+    if ((await variantOf(plain)) === "legacy") return plain;
+    const detail = "the kernel has a legacy filter table and this host no program for it; install the package iptables";
+    throw new KernelError({ operation: "run", device: surnamed, code: "ENOENT", detail });
   }
 }

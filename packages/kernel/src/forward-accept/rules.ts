@@ -4,7 +4,7 @@
 export type Rule = string;
 
 export const CHAIN = "PORTOLAN-FORWARD";
-export const JUMP: Rule = `-j ${CHAIN}`;
+const JUMP: Rule = `-j ${CHAIN}`;
 export const UNREADABLE: Rule = "?";
 
 /** The rules of the chains that matter to us; undefined when a chain does not exist. */
@@ -14,7 +14,7 @@ export interface FilterTable {
   readonly ours: readonly Rule[] | undefined;
 }
 
-export type CallingChain = "FORWARD" | "DOCKER-USER";
+type CallingChain = "FORWARD" | "DOCKER-USER";
 
 export interface Change {
   /** The whole content of our chain, when it has to be written. */

@@ -11,7 +11,7 @@ export interface LinkMessage {
 }
 
 /** What a kind of link adds: `IFLA_INFO_DATA` for its own options, `IFLA_INFO_SLAVE_DATA` for those of its master's kind. */
-export type LinkKind =
+type LinkKind =
   { readonly kind: string; readonly data?: Buffer } | { readonly slaveKind: string; readonly slaveData: Buffer };
 
 export function encodeLink({ name, up, attributes, kind }: LinkMessage): Buffer {

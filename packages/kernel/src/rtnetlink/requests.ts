@@ -1,4 +1,4 @@
-// The request queue: everything we say to rtnetlink goes through here, one socket for all.
+// The request queue: everything we say to rtnetlink goes through here, one socket for all; and to conntrack, through another.
 import {
   Flags,
   FlagsGet,
@@ -48,6 +48,7 @@ interface Job {
  */
 export class Requests implements Disposable {
   readonly #limits: RequestLimits;
+  readonly #protocol: Protocol;
   readonly #trace = openTrace();
   readonly #waiting: Job[] = [];
   readonly #flying = new Map<number, Job>();
@@ -55,8 +56,9 @@ export class Requests implements Disposable {
   #sequence = 0;
   #closed = false;
 
-  constructor(limits: Partial<RequestLimits> = {}) {
+  constructor(limits: Partial<RequestLimits> = {}, protocol: Protocol = Protocol.ROUTE) {
     this.#limits = { ...LIMITS, ...limits };
+    this.#protocol = protocol;
     this.#socket = this.#open();
   }
 
@@ -125,7 +127,7 @@ export class Requests implements Disposable {
   }
 
   #open(): RawNetlinkSocket {
-    const socket = openNetlinkSocket(Protocol.ROUTE);
+    const socket = openNetlinkSocket(this.#protocol);
     // An exception that leaves one of these listeners would abort the process.
     socket.on("message", (datagram) => {
       try {

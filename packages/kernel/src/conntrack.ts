@@ -1,0 +1,122 @@
+// Makes Linux forget tracked flows: NAT is decided at a flow's first packet, and UDP flows live on long after a mapping changed.
+import { parseAttributes } from "netlink";
+import { isKernelError } from "./kernel-error.ts";
+import type { Conntrack, Flows } from "./kernel.ts";
+import { AF_INET, AF_INET6 } from "./rtnetlink/encode.ts";
+import type { Requests } from "./rtnetlink/requests.ts";
+
+const SUBSYSTEM = 1 << 8;
+const CT_GET = SUBSYSTEM | 1;
+const CT_DELETE = SUBSYSTEM | 2;
+const NFGENMSG_LENGTH = 4;
+const CTA_TUPLE_ORIG = 1;
+const CTA_ZONE = 18;
+const CTA_FILTER = 25;
+const CTA_FILTER_ORIG_FLAGS = 1;
+const CTA_TUPLE_PROTO = 2;
+const CTA_PROTO_NUM = 1;
+const CTA_PROTO_DST_PORT = 3;
+const NESTED = 0x8000;
+/** Bits of CTA_FILTER_ORIG_FLAGS, in the kernel's nf_internals.h. */
+const BY_PROTOCOL = 1 << 3;
+const BY_DESTINATION_PORT = 1 << 5;
+const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+export class NetlinkConntrack implements Conntrack {
+  readonly #requests: Requests;
+
+  /** @param requests on a socket of NETLINK_NETFILTER */
+  constructor(requests: Requests) {
+    this.#requests = requests;
+  }
+
+  async forget({ protocol, ports }: Flows): Promise<number> {
+    if (ports.length === 0) return 0;
+    let count = 0;
+    for (const family of [AF_INET, AF_INET6]) {
+      const found = await this.#requests.dump({
+        operation: "list tracked flows",
+        type: CT_GET,
+        payload: query(family, PROTOCOL_NUMBERS[protocol], ports),
+      });
+      // Kernels before 5.8 do not filter, and several ports are one question.
+      const flows = found.map(readFlow).filter((flow) => isAmong(flow, PROTOCOL_NUMBERS[protocol], ports));
+      const deleted = await Promise.all(flows.map((flow) => this.#delete(family, flow)));
+      count += deleted.filter(Boolean).length;
+    }
+    return count;
+  }
+
+  /** False when it has ended by itself meanwhile. */
+  async #delete(family: number, { identity }: Flow): Promise<boolean> {
+    const payload = Buffer.concat([header(family), ...identity.map(({ type, data }) => attribute(type, data))]);
+    try {
+      await this.#requests.send({ operation: "forget tracked flow", type: CT_DELETE, payload });
+      return true;
+    } catch (error) {
+      if (isKernelError(error, "ENOENT")) return false;
+      throw error;
+    }
+  }
+}
+
+interface Flow {
+  readonly protocol: number;
+  readonly destinationPort: number;
+  /** The attributes that tell it from all others, as the kernel wrote them. */
+  readonly identity: readonly { readonly type: number; readonly data: Buffer }[];
+}
+
+function query(family: number, protocol: number, ports: readonly number[]): Buffer {
+  const [port = 0, ...more] = ports;
+  const bits = more.length === 0 ? BY_PROTOCOL | BY_DESTINATION_PORT : BY_PROTOCOL;
+  const flags = Buffer.alloc(4);
+  flags.writeUInt32LE(bits);
+  const portBytes = Buffer.alloc(2);
+  portBytes.writeUInt16BE(port);
+  const inner = Buffer.concat([
+    attribute(CTA_PROTO_NUM, Buffer.from([protocol])),
+    ...(more.length === 0 ? [attribute(CTA_PROTO_DST_PORT, portBytes)] : []),
+  ]);
+  return Buffer.concat([
+    header(family),
+    attribute(CTA_TUPLE_ORIG | NESTED, attribute(CTA_TUPLE_PROTO | NESTED, inner)),
+    attribute(CTA_FILTER | NESTED, attribute(CTA_FILTER_ORIG_FLAGS, flags)),
+  ]);
+}
+
+function readFlow(answer: Buffer): Flow {
+  const identity: { type: number; data: Buffer }[] = [];
+  let protocol = 0;
+  let destinationPort = 0;
+  parseAttributes(answer.subarray(NFGENMSG_LENGTH), ({ type, data }) => {
+    if (type !== CTA_TUPLE_ORIG && type !== CTA_ZONE) return;
+    identity.push({ type: type === CTA_TUPLE_ORIG ? type | NESTED : type, data });
+    if (type !== CTA_TUPLE_ORIG) return;
+    parseAttributes(data, (part) => {
+      if (part.type !== CTA_TUPLE_PROTO) return;
+      parseAttributes(part.data, (field) => {
+        if (field.type === CTA_PROTO_NUM) protocol = field.data.readUInt8(0);
+        if (field.type === CTA_PROTO_DST_PORT) destinationPort = field.data.readUInt16BE(0);
+      });
+    });
+  });
+  return { protocol, destinationPort, identity };
+}
+
+function isAmong(flow: Flow, protocol: number, ports: readonly number[]): boolean {
+  return flow.protocol === protocol && ports.includes(flow.destinationPort);
+}
+
+/** struct nfgenmsg: family, version, resource. */
+const header = (family: number) => Buffer.from([family, 0, 0, 0]);
+
+/** npm netlink's own attribute stream cannot set the flag NESTED, which newer kernels insist on. */
+function attribute(type: number, data: Buffer): Buffer {
+  const length = 4 + data.length;
+  const buffer = Buffer.alloc((length + 3) & ~3);
+  buffer.writeUInt16LE(length, 0);
+  buffer.writeUInt16LE(type, 2);
+  data.copy(buffer, 4);
+  return buffer;
+}

@@ -1,0 +1,18 @@
+// Tracked flows: the fake host has no traffic, so there is never one to forget, but each wish to do so is a step.
+import type { Conntrack, Flows } from "../kernel.ts";
+import type { FakeHost } from "./fake-host.ts";
+
+export class FakeConntrack implements Conntrack {
+  readonly #host: FakeHost;
+
+  constructor(host: FakeHost) {
+    this.#host = host;
+  }
+
+  async forget({ protocol, ports }: Flows): Promise<number> {
+    if (ports.length === 0) return 0;
+    await this.#host.enter("forget tracked flows");
+    this.#host.step(`forget tracked flows to ${ports.join(", ")}/${protocol}`);
+    return 0;
+  }
+}

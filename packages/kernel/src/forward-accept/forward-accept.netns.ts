@@ -1,0 +1,210 @@
+// The accept rules beside FORWARD chains as Docker makes them, in both kinds of iptables, and with packets.
+import { execFileSync } from "node:child_process";
+import { isKernelError } from "../kernel-error.ts";
+import type { ForwardAccept } from "../kernel.ts";
+import { NftablesByLibrary } from "../nftables/nftables.ts";
+import { ProcSysctls } from "../sysctls.ts";
+import { output } from "../testing/command.ts";
+import { makeNetns, type Netns } from "../testing/netns.ts";
+import { inOwnNamespace } from "../testing/own-namespace.ts";
+import { IptablesForwardAccept } from "./forward-accept.ts";
+
+inOwnNamespace("forwardAccept", () => {
+  let nftables: NftablesByLibrary;
+  let forwardAccept: ForwardAccept;
+  const path = process.env.PATH;
+
+  beforeEach(() => {
+    nftables = new NftablesByLibrary();
+    forwardAccept = new IptablesForwardAccept(nftables);
+  });
+  afterEach(async () => {
+    process.env.PATH = path;
+    await forwardAccept.remove();
+    await nftables.run("flush ruleset");
+    for (const variant of ["iptables", "ip6tables"]) {
+      if ((await legacyTables(variant)) === "") continue;
+      await output(`${variant}-legacy -P FORWARD ACCEPT`);
+      await output(`${variant}-legacy -F`);
+      await output(`${variant}-legacy -X`);
+    }
+    await nftables[Symbol.asyncDispose]();
+  });
+
+  const rules = async (program: string, chain: string) =>
+    (await output(`${program} -S ${chain}`))
+      .trim()
+      .split("\n")
+      .filter((line) => line.startsWith("-A"));
+  /** What dockerd does at its start. */
+  const startDocker = async (iptables: string) => {
+    for (const command of [
+      "-P FORWARD DROP",
+      "-N DOCKER-USER",
+      "-A DOCKER-USER -j RETURN",
+      "-I FORWARD -j DOCKER-USER",
+    ])
+      await output(`${iptables} ${command}`);
+  };
+
+  it("prepares a fresh host for the Docker to come, and moves when it has come", async () => {
+    expect(await forwardAccept.ensure("pt-")).toBe(true);
+    for (const program of ["iptables-nft", "ip6tables-nft"])
+      expect(await rules(program, "FORWARD")).toEqual(["-A FORWARD -j PORTOLAN-FORWARD"]);
+    await startDocker("iptables-nft");
+    expect(await forwardAccept.ensure("pt-")).toBe(true);
+    expect(await rules("iptables-nft", "FORWARD")).toEqual(["-A FORWARD -j DOCKER-USER"]);
+    const user = ["-A DOCKER-USER -j PORTOLAN-FORWARD", "-A DOCKER-USER -j RETURN"];
+    expect(await rules("iptables-nft", "DOCKER-USER")).toEqual(user);
+    expect(await rules("iptables-nft", "PORTOLAN-FORWARD")).toHaveLength(8);
+    expect(await forwardAccept.ensure("pt-")).toBe(false);
+  });
+
+  it("makes no legacy table that is not there", async () => {
+    const before = await Promise.all(["iptables", "ip6tables"].map(legacyTables));
+    await forwardAccept.ensure("pt-");
+    await forwardAccept.remove();
+    expect(await Promise.all(["iptables", "ip6tables"].map(legacyTables))).toEqual(before);
+  });
+
+  it("takes back all it made on a host without Docker", async () => {
+    await forwardAccept.ensure("pt-");
+    await forwardAccept.remove();
+    expect(await output("nft list ruleset")).toBe("");
+  });
+
+  it.each(["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"])(
+    "mends what others broke in %s, and leaves the rest as it is",
+    async (program) => {
+      await startDocker(program);
+      await output(`${program} -I DOCKER-USER -m mark --mark 7 -j DROP`);
+      await output(`${program} -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT`);
+      const forward = await rules(program, "FORWARD");
+      expect(await forwardAccept.ensure("pt-")).toBe(true);
+      const user = await rules(program, "DOCKER-USER");
+      expect(user).toEqual([
+        "-A DOCKER-USER -m mark --mark 0x7 -j DROP",
+        "-A DOCKER-USER -j PORTOLAN-FORWARD",
+        "-A DOCKER-USER -j RETURN",
+      ]);
+      const ours = await rules(program, "PORTOLAN-FORWARD");
+      await output(`${program} -F PORTOLAN-FORWARD`);
+      await output(`${program} -D DOCKER-USER -j PORTOLAN-FORWARD`);
+      await output(`${program} -A DOCKER-USER -j PORTOLAN-FORWARD`);
+      expect(await forwardAccept.ensure("pt-")).toBe(true);
+      expect(await rules(program, "DOCKER-USER")).toEqual(user);
+      expect(await rules(program, "PORTOLAN-FORWARD")).toEqual(ours);
+      expect(await rules(program, "FORWARD")).toEqual(forward);
+      expect(await forwardAccept.ensure("pt-")).toBe(false);
+      await forwardAccept.remove();
+      expect(await rules(program, "DOCKER-USER")).toEqual([user[0], user[2]]);
+      expect(await rules(program, "FORWARD")).toEqual(forward);
+    },
+  );
+
+  it("goes back to FORWARD when DOCKER-USER goes", async () => {
+    await startDocker("iptables-nft");
+    await forwardAccept.ensure("pt-");
+    await nftables.run(
+      "flush chain ip filter FORWARD\nflush chain ip filter DOCKER-USER\ndelete chain ip filter DOCKER-USER",
+    );
+    expect(await forwardAccept.ensure("pt-")).toBe(true);
+    expect(await rules("iptables-nft", "FORWARD")).toEqual(["-A FORWARD -j PORTOLAN-FORWARD"]);
+  });
+
+  it("needs no iptables for the tables of iptables-nft, and makes none without it", () => {
+    // In a namespace of its own, because legacy tables that other tests made stay as long as theirs.
+    const program = `
+      import { execFileSync } from "node:child_process";
+      import { openKernel } from ${JSON.stringify(new URL("../index.ts", import.meta.url).href)};
+      const path = process.env.PATH;
+      await using kernel = await openKernel();
+      process.env.PATH = "/nonexistent";
+      const fresh = await kernel.forwardAccept.ensure("pt-");
+      const ruleset = await kernel.nftables.list("list ruleset");
+      process.env.PATH = path;
+      execFileSync("iptables-nft", ["-P", "FORWARD", "DROP"]);
+      process.env.PATH = "/nonexistent";
+      const withTable = await kernel.forwardAccept.ensure("pt-");
+      process.env.PATH = path;
+      const rules = execFileSync("iptables-nft", ["-S", "FORWARD"], { encoding: "utf8" });
+      process.stdout.write(JSON.stringify({ fresh, ruleset, withTable, rules }));`;
+    const node = [process.execPath, "--input-type=module", "-e", program] as const;
+    const said = execFileSync("unshare", ["--net", ...node], { encoding: "utf8" });
+    expect(JSON.parse(said)).toEqual({
+      fresh: false,
+      ruleset: [],
+      withTable: true,
+      rules: "-P FORWARD DROP\n-A FORWARD -j PORTOLAN-FORWARD\n",
+    });
+  });
+
+  it("says what to install when there is a legacy table and no program for it, after it has mended the others", async () => {
+    await startDocker("iptables-legacy");
+    await startDocker("iptables-nft");
+    process.env.PATH = "/nonexistent";
+    const error: unknown = await forwardAccept.ensure("pt-").catch((caught: unknown) => caught);
+    process.env.PATH = path;
+    expect(isKernelError(error, "ENOENT") && error.message).toContain("install the package iptables");
+    expect((await rules("iptables-nft", "DOCKER-USER"))[0]).toBe("-A DOCKER-USER -j PORTOLAN-FORWARD");
+  });
+
+  describe("with packets", () => {
+    const sysctls = new ProcSysctls();
+    const hosts = new Map<string, Netns>();
+    const host = (name: string) => hosts.get(name)!;
+
+    /** A bridge with one host behind it, who can reach the others through us. */
+    const addHost = async (bridge: string, network: string) => {
+      const netns = await makeNetns();
+      hosts.set(bridge, netns);
+      await output(`ip link add ${bridge} type bridge`);
+      await output(`ip addr add ${network}.1/24 dev ${bridge}`);
+      await output(`ip link set ${bridge} up`);
+      await output(`ip link add eth0 netns ${netns.name} type veth peer name v-${bridge}`);
+      await output(`ip link set v-${bridge} master ${bridge} up`);
+      await netns.run(`ip addr add ${network}.2/24 dev eth0`);
+      await netns.run("ip link set eth0 up");
+      await netns.run(`ip route add default via ${network}.1`);
+    };
+    /** One UDP packet from one host's port 1000 to the other's, counted there. */
+    const reaches = async (from: string, to: string, address: string): Promise<boolean> => {
+      const count = async () => Number(/^Udp: \d+ (\d+)/m.exec(await host(to).run("cat /proc/net/snmp"))?.[1]);
+      const before = await count();
+      const program = `require('dgram').createSocket('udp4').send('x',1000,'${address}',()=>process.exit())`;
+      await host(from).run(`${process.execPath} -e ${program}`);
+      return (await count()) > before;
+    };
+
+    beforeEach(async () => {
+      await sysctls.set("net/ipv4/ip_forward", "1");
+      await addHost("pt-a", "10.1.0");
+      await addHost("docker0", "10.2.0");
+      await addHost("lan0", "10.3.0");
+      await startDocker("iptables-nft");
+      await output("iptables-nft -A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
+    }, 20_000);
+    afterEach(async () => {
+      for (const [bridge, netns] of hosts) {
+        await output(`ip link del ${bridge}`);
+        await netns[Symbol.asyncDispose]();
+      }
+      await sysctls.set("net/ipv4/ip_forward", "0");
+    });
+
+    it("lets our networks out, and leaves Docker's containers to Docker's rules", async () => {
+      expect(await reaches("pt-a", "lan0", "10.3.0.2")).toBe(false);
+      await forwardAccept.ensure("pt-");
+      expect(await reaches("pt-a", "lan0", "10.3.0.2")).toBe(true);
+      expect(await reaches("lan0", "pt-a", "10.1.0.2")).toBe(true);
+      expect(await reaches("pt-a", "docker0", "10.2.0.2")).toBe(false);
+      // As Docker does for a published port.
+      await output("iptables-nft -A FORWARD -o docker0 -d 10.2.0.2 -p udp --dport 1000 -j ACCEPT");
+      expect(await reaches("pt-a", "docker0", "10.2.0.2")).toBe(true);
+    }, 20_000);
+  });
+});
+
+async function legacyTables(variant: string): Promise<string> {
+  return output(`cat /proc/self/net/${variant === "iptables" ? "ip" : "ip6"}_tables_names`).catch(() => "");
+}
