@@ -29,7 +29,9 @@ export class SocketPorts implements Ports, Disposable {
     const { first, last = first } = request;
     for (let port = first; ; port += 1) {
       try {
-        const reservation = new Reservation({ ...request, first: port, last: port }, () => this.#held.delete(reservation));
+        const reservation = new Reservation({ ...request, first: port, last: port }, () =>
+          this.#held.delete(reservation),
+        );
         this.#held.add(reservation);
         return reservation;
       } catch (error) {
@@ -59,25 +61,33 @@ class Reservation implements PortReservation {
     this.port = port;
     this.#request = request;
     using sockets = new DisposableStack();
-    sockets.defer(disposed);
     for (const address of addresses) {
       this.#descriptors.set(address, sockets.adopt(openBound(protocol, address, port), libc.closeSocket));
     }
     this.#stack = sockets.move();
+    this.#stack.defer(disposed);
   }
 
   async relay(address: string, target: RelayTarget): Promise<void> {
     checkRelay(this.#request, address);
     const fd = this.#descriptors.get(address);
-    if (fd === undefined || this.#stack.disposed)
+    if (fd === undefined || this.#ended())
       throw new KernelError({ operation: RELAY, device: portText(this.#request), ...CLOSED });
     // The relay closes its own descriptor when it ends.
     const own = libc.duplicate(fd);
-    const opening = this.#request.protocol === "udp" ? relayUdp(own, isIPv6(address) ? 6 : 4, target) : relayTcp(own, target);
+    const opening =
+      this.#request.protocol === "udp" ? relayUdp(own, isIPv6(address) ? 6 : 4, target) : relayTcp(own, target);
     const relay = await opening;
-    if (this.#stack.disposed) return relay[Symbol.dispose]();
+    if (this.#ended()) {
+      relay[Symbol.dispose]();
+      return;
+    }
     this.#stack.use(relay);
     libc.admitPackets(fd);
+  }
+
+  #ended(): boolean {
+    return this.#stack.disposed;
   }
 
   [Symbol.dispose](): void {
