@@ -1,13 +1,15 @@
 # Two commands matter: `make up` runs the drivers against this host's Docker, `make test` runs every test.
-SHELL := /bin/sh
+# SHELL=1 on the command line asks `make e2e-vm` for a console; to make itself it would be the shell of every recipe.
+console := $(filter command,$(origin SHELL))
+override SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down build test all deps-run deps-test clean
+.PHONY: help up down build test test-all e2e-vm all deps-run deps-test deps-vm clean
 
 # The pinned Node comes with the npm packages, so any npm will do to begin with.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 node_modules/.installed: package-lock.json package.json packages/*/package.json
 	npm ci --no-progress --loglevel=error
@@ -18,6 +20,9 @@ deps-run: node_modules/.installed
 
 deps-test: node_modules/.installed
 	@tools/install-debian-packages.sh run test
+
+deps-vm: node_modules/.installed
+	@tools/install-debian-packages.sh run test vm
 
 build: node_modules/.installed ## compile the packages
 	@npm run --silent build
@@ -31,8 +36,14 @@ down: node_modules/.installed ## stop the drivers and take back everything they 
 all: node_modules/.installed ## build, format check, lint, types, unit tests: no root, no Docker
 	@npm run --silent all
 
-test: deps-test ## every test, real Docker engines included (root)
+test: deps-vm ## every test, real Docker engines and a first look in a VM included (root)
 	@node tools/test.ts
+
+test-all: deps-vm ## as test, and every suite that needs a VM
+	@node tools/test.ts all
+
+e2e-vm: deps-vm build ## suites in a VM: SUITES="920 930" for some of them, SHELL=1 for a console instead (root)
+	@node e2e/vm/run.ts $(if $(console),--console,$(SUITES))
 
 clean: ## remove what the build made
 	rm -rf packages/*/dist packages/*/*.tsbuildinfo reports node_modules/.installed

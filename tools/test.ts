@@ -1,4 +1,5 @@
 // `make test`: every stage of the tests in turn, how long each took, and one line that counts them all.
+// `make test-all`, which is `node tools/test.ts all`, has every suite that needs a VM as its last stage.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,6 +16,9 @@ const STAGES: readonly Stage[] = [
   { name: "build, format, lint, types, unit tests", script: "all", essential: true },
   { name: "network namespaces", script: "test:netns" },
   { name: "real Docker engines", script: "test:e2e" },
+  process.argv[2] === "all"
+    ? { name: "Docker in a VM", script: "test:vm" }
+    : { name: "Docker in a VM, first look", script: "test:vm-smoke" },
 ];
 
 const KINDS = ["passed", "failed", "skipped"] as const;

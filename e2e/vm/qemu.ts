@@ -36,7 +36,7 @@ export async function hasKvm(): Promise<boolean> {
 }
 
 /** Words that run a machine once. */
-export function commandLine(machine: Machine, kvm: boolean): readonly string[] {
+function commandLine(machine: Machine, kvm: boolean): readonly string[] {
   const { image, directory } = machine;
   const kernel = [
     "root=/dev/vda rw console=ttyS0 quiet loglevel=3 mitigations=off net.ifnames=0 random.trust_cpu=on",
