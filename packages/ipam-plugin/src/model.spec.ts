@@ -15,7 +15,7 @@ interface BookPool {
   readonly given: { readonly pool: string; readonly range?: string };
   readonly gateway: string;
   readonly addresses: Set<string>;
-  /** When each address was released, as far as dockerd was told that it was. */
+  /** When each address was released, as far as dockerd was told that it was; shared by the pools on one subnet. */
   readonly released: Map<string, number>;
   /** dockerd asked for something and was not told what came of it: ts-ipam may hold more than dockerd knows. */
   uncertain: boolean;
@@ -122,13 +122,13 @@ class Model {
       given,
       gateway: "",
       addresses: new Set(),
-      released: new Map(),
+      released: [...this.#pools.values()].find((pool) => pool.subnet.first === subnet.first)?.released ?? new Map(),
       uncertain: false,
     };
     const gateway = await this.#call(() => this.#host.address(id, { gateway: true }));
     if (gateway && "answer" in gateway) {
       const address = gateway.answer.replace(/\/.*/, "");
-      this.#mustBeFree(id, pool, address);
+      this.#mustBeFree(pool, address);
       this.#pools.set(id, { ...pool, gateway: address, addresses: new Set([address]) });
     } else {
       // As dockerd does when the gateway fails.
@@ -145,7 +145,7 @@ class Model {
     return new Set(sharing.flatMap((other) => [...other.addresses]));
   }
 
-  #mustBeFree(_id: PoolId, pool: BookPool, address: string): void {
+  #mustBeFree(pool: BookPool, address: string): void {
     expect(this.#heldOn(pool).has(address)).toBe(false);
     expect(holds(pool.range, parseAddress(address))).toBe(true);
   }
@@ -164,7 +164,7 @@ class Model {
       return;
     }
     const address = given.answer.replace(/\/.*/, "");
-    this.#mustBeFree(id, pool, address);
+    this.#mustBeFree(pool, address);
     const released = pool.released.get(address);
     if (released !== undefined && this.#host.clock - released < QUARANTINE && !this.#uncertain(pool)) {
       // Only when nothing else was left, and then the one that has rested longest.
@@ -214,10 +214,10 @@ class Model {
     const pool = this.#pools.get(id)!;
     this.#pools.delete(id);
     if (!done) this.#orphans.push(pool.subnet);
+    // Where others share the subnet, the addresses of the pool that is gone rest in their book.
+    for (const address of pool.addresses) pool.released.set(address, this.#host.clock);
     for (const other of this.#pools.values()) {
-      // Addresses of the pool that is gone rest in the book that others share.
-      if (other.subnet.first !== pool.subnet.first) continue;
-      for (const address of pool.addresses) other.released.set(address, this.#host.clock);
+      if (other.subnet.first === pool.subnet.first) other.uncertain ||= pool.uncertain;
     }
   }
 
@@ -246,13 +246,11 @@ class Model {
     await this.#host.restart();
     const books = [...this.#host.registry.pools()].map((pool) => {
       const held = [...pool.book.slots()].filter(([, slot]) => isHeld(slot) && pool.took(slot));
-      return [
-        pool.id,
-        held.map(([offset]) => printAddress({ family: pool.subnet.family, value: pool.subnet.first + offset })),
-      ];
+      const { family, first } = pool.subnet;
+      return [pool.id, held.map(([offset]) => printAddress({ family, value: first + offset }))] as const;
     });
     const own = [...this.#pools].map(([id, { addresses }]) => [id, [...addresses]] as const);
-    expect(sorted(books as [string, string[]][])).toEqual(sorted(own));
+    expect(sorted(books)).toEqual(sorted(own));
     // All that was free has rested now, what the plugin freed by itself included.
     this.#host.clock += QUARANTINE;
     this.#orphans.length = 0;
@@ -263,7 +261,7 @@ class Model {
   }
 }
 
-const sorted = (pools: readonly (readonly [string, string[]])[]) =>
+const sorted = (pools: readonly (readonly [string, readonly string[]])[]) =>
   Object.fromEntries(pools.map(([id, addresses]) => [id, addresses.toSorted()]));
 
 /** The addresses that may be chosen: all of a small range, the first ones of a large. */
