@@ -2,6 +2,7 @@
 // eslint-disable-next-line no-restricted-imports -- the servers of tests, and what dockerd and administrators run
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { openKernel, type Kernel } from "@portolan/kernel";
 import { makeNetns, type Netns } from "@portolan/kernel/testing";
 import { silentLogger } from "@portolan/sdk";
@@ -16,6 +17,39 @@ import { NO_PATIENCE } from "./host.ts";
 const SERVER = `
   require("node:http").createServer((request, response) => response.end(request.socket.remoteAddress))
     .listen(Number(process.argv[1]), "::", () => process.stdout.write("listening"));`;
+
+/** Asks over one connection, again and again; ended by a line on its input, it tells how long the longest wait was. */
+const ASKER = `
+  const http = require("node:http");
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  let sockets = new Set(), longest = 0;
+  const ask = () => {
+    const began = Date.now();
+    http.get({ agent, host: process.argv[1], port: 8080 }, (response) => {
+      sockets.add(response.socket.localPort);
+      response.resume().on("end", () => {
+        longest = Math.max(longest, Date.now() - began);
+        setTimeout(ask, 10);
+      });
+    }).on("error", (error) => { process.stdout.write(String(error)); process.exit(1); });
+  };
+  ask();
+  process.stdin.once("data", () => {
+    process.stdout.write(JSON.stringify({ connections: sockets.size, longestWaitMs: longest }), () => process.exit(0));
+  });`;
+
+/** What tests and the driver change, to be put back. */
+const SETTINGS = [
+  "net/ipv4/ip_forward",
+  "net/ipv6/conf/all/forwarding",
+  "net/ipv6/conf/default/forwarding",
+  "net/bridge/bridge-nf-call-iptables",
+  "net/bridge/bridge-nf-call-ip6tables",
+];
+
+export interface Conversation {
+  end(): Promise<{ readonly connections: number; readonly longestWaitMs: number }>;
+}
 
 export const OUTSIDE = { host: "192.0.2.1", outside: "192.0.2.2", host6: "2001:db8::1", outside6: "2001:db8::2" };
 
@@ -35,8 +69,10 @@ export class RealHost extends Calls implements AsyncDisposable {
 
   static async boot(): Promise<RealHost> {
     const host = new RealHost(await openKernel());
-    for (const path of ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding"])
-      host.#settings.set(path, (await host.kernel.sysctls.get(path)) ?? "");
+    for (const path of SETTINGS) {
+      const value = await host.kernel.sysctls.get(path);
+      if (value !== undefined) host.#settings.set(path, value);
+    }
     await host.start();
     return host;
   }
@@ -64,10 +100,12 @@ export class RealHost extends Calls implements AsyncDisposable {
     await this.createEndpoint(network, name, ...addresses);
     const { interfaceName, gateway, gatewayIPv6 } = await this.join(network, name);
     await command(`ip link set ${interfaceName?.srcName ?? ""} netns ${sandbox.name} name eth0`);
-    for (const address of addresses) await sandbox.run(`ip address add ${address} dev eth0 nodad`);
+    for (const address of addresses) await sandbox.run(addAddress(address, "eth0"));
     await sandbox.run("ip link set eth0 up");
     if (gateway !== undefined) await sandbox.run(`ip -4 route add default via ${gateway}`);
-    if (gatewayIPv6 !== undefined) await sandbox.run(`ip -6 route add default via ${gatewayIPv6}`);
+    // dockerd leaves the gateway out where the container has no address of its family.
+    if (gatewayIPv6 !== undefined && addresses.some((address) => address.includes(":")))
+      await sandbox.run(`ip -6 route add default via ${gatewayIPv6}`);
     return sandbox;
   }
 
@@ -75,11 +113,10 @@ export class RealHost extends Calls implements AsyncDisposable {
   async outside(): Promise<Netns> {
     const outside = await this.namespace();
     await command(`ip link add uplink type veth peer name eth0 netns ${outside.name}`);
-    for (const address of [`${OUTSIDE.host}/24`, `${OUTSIDE.host6}/64`])
-      await command(`ip address add ${address} dev uplink nodad`);
+    for (const address of [`${OUTSIDE.host}/24`, `${OUTSIDE.host6}/64`]) await command(addAddress(address, "uplink"));
     await command("ip link set uplink up");
     for (const address of [`${OUTSIDE.outside}/24`, `${OUTSIDE.outside6}/64`])
-      await outside.run(`ip address add ${address} dev eth0 nodad`);
+      await outside.run(addAddress(address, "eth0"));
     await outside.run("ip link set eth0 up");
     await outside.run(`ip -4 route add default via ${OUTSIDE.host}`);
     await outside.run(`ip -6 route add default via ${OUTSIDE.host6}`);
@@ -101,6 +138,24 @@ export class RealHost extends Calls implements AsyncDisposable {
     await once(server.stdout, "data");
   }
 
+  /** A client of that server's that keeps asking over one connection. */
+  async converse(where: Netns, address: string): Promise<Conversation> {
+    const client = spawn("ip", ["netns", "exec", where.name, process.execPath, "-e", ASKER, address], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    this.#processes.push(client);
+    let said = "";
+    client.stdout.on("data", (data) => (said += String(data)));
+    await sleep(300);
+    return {
+      async end() {
+        client.stdin.write("end\n");
+        await once(client, "exit");
+        return JSON.parse(said) as { connections: number; longestWaitMs: number };
+      },
+    };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const process of this.#processes) {
       process.kill("SIGKILL");
@@ -114,6 +169,10 @@ export class RealHost extends Calls implements AsyncDisposable {
     for (const [path, value] of this.#settings) await this.kernel.sysctls.set(path, value);
     await this.kernel[Symbol.asyncDispose]();
   }
+}
+
+function addAddress(address: string, link: string): string {
+  return `ip address add ${address} dev ${link}${address.includes(":") ? " nodad" : ""}`;
 }
 
 /** The address that the server saw, or undefined when nothing answers. */
