@@ -16,8 +16,17 @@ export async function addPool(registry: Registry, journal: Journal, record: Pool
   return pool;
 }
 
+/** Gives a pool to whom asks for it although it is there: the first request seems to have died unanswered. */
+export async function givePoolAgain(registry: Registry, journal: Journal, pool: Pool): Promise<Pool> {
+  await journal.durable(registry.update(pool, { ...pool.record, askedTwice: true }));
+  return pool;
+}
+
 export async function removePool(registry: Registry, journal: Journal, pool: Pool, now: number): Promise<void> {
-  await journal.durable(registry.remove(pool, now));
+  const { askedTwice, ...record } = pool.record;
+  // Should it have two owners after all, the other one's addresses stay.
+  const shared = askedTwice === true && [...pool.book.slots()].some(([, slot]) => isHeld(slot) && pool.took(slot));
+  await journal.durable(shared ? registry.update(pool, record) : registry.remove(pool, now));
 }
 
 export async function holdAddress(journal: Journal, pool: Pool, offset: bigint, held: Held): Promise<void> {

@@ -81,6 +81,49 @@ describe("a pool asked for by its subnet", () => {
     expect(await host.address(high, mine.slice(0, -3))).toBe(mine);
   });
 
+  it("can be asked for again when the plugin died before it answered, once and before it is used", async () => {
+    const host = await IpamHost.start();
+    host.onCommit = (moment) => {
+      if (moment === "after") throw new Error("killed");
+    };
+    await expect(host.pool("10.1.0.0/24")).rejects.toThrow("killed");
+    host.onCommit = undefined;
+    await host.restart();
+    const pool = await host.pool("10.1.0.0/24");
+    await expect(host.pool("10.1.0.0/24")).rejects.toThrow("Pool overlaps");
+    await host.address(pool, { gateway: true });
+    await host.restart();
+    await expect(host.pool("10.1.0.0/24")).rejects.toThrow("Pool overlaps");
+    await host.releaseAddress(pool, "10.1.0.1");
+    await host.releasePool(pool);
+    expect(host.registry.pool(pool)).toBeUndefined();
+  });
+
+  it("takes back in memory what could not be written", async () => {
+    const host = await IpamHost.start();
+    const [pool, other] = [await host.pool("10.1.0.0/24"), await host.pool("10.2.0.0/24")];
+    await host.address(pool);
+    const full = () => {
+      throw new Error("the disk is full");
+    };
+    host.onCommit = full;
+    await expect(host.address(pool)).rejects.toThrow("the disk is full");
+    await expect(host.address(pool, "10.1.0.9")).rejects.toThrow("the disk is full");
+    await expect(host.releaseAddress(pool, "10.1.0.1")).rejects.toThrow("the disk is full");
+    await expect(host.pool("10.3.0.0/24")).rejects.toThrow("the disk is full");
+    await expect(host.releasePool(pool)).rejects.toThrow("the disk is full");
+    await expect(host.releasePool(other)).rejects.toThrow("the disk is full");
+    host.onCommit = undefined;
+    await expect(host.pool("10.2.0.0/25")).rejects.toThrow("Pool overlaps");
+    expect(await host.pool("10.3.0.0/16")).toBe("tsLocal/10.3.0.0/16");
+    await expect(host.address(pool, "10.1.0.1")).rejects.toThrow("Address already in use");
+    expect(await host.address(pool, "10.1.0.9")).toBe("10.1.0.9/24");
+    expect(await host.address(pool)).toBe("10.1.0.2/24");
+    await host.restart();
+    await expect(host.address(pool, "10.1.0.9")).rejects.toThrow("Address already in use");
+    expect(await host.address(pool)).toBe("10.1.0.3/24");
+  });
+
   it("accepts options that are not ours, and refuses those that only look so", async () => {
     const host = await IpamHost.start();
     await host.pool({ pool: "10.1.0.0/24", options: { opt1: "drv1", opt2: "drv2" } });

@@ -15,7 +15,7 @@ import {
 } from "@portolan/sdk";
 import type { DefaultPool } from "./addresses/default-pools.ts";
 import { holds, parseAddress, printAddress, printPrefix } from "./addresses/ip.ts";
-import { addPool, applyTold, freeAddress, holdAddress, removePool, type Judged } from "./apply.ts";
+import { addPool, applyTold, freeAddress, givePoolAgain, holdAddress, removePool, type Judged } from "./apply.ts";
 import type { HostView } from "./host.ts";
 import type { Journal } from "./journal.ts";
 import { inUseError, overlapError, planAddress, planShelf, planSubnet, planWish, recordOf } from "./plan.ts";
@@ -77,8 +77,10 @@ export class PortolanIpamDriver implements IpamDriver {
     const known = registry.pool(poolIdOf(record));
     if (known) {
       const lasting = record.space === SPACES.global || (known.record.missed ?? 0) > 0;
-      if (!this.#replay.claimPool(known.id, lasting)) throw overlapError(this.#shelfOf(known));
-      return replyFor(known);
+      if (this.#replay.claimPool(known.id, lasting)) return replyFor(known);
+      const unanswered = known.found && known.record.askedTwice === undefined && !known.used;
+      if (!unanswered) throw overlapError(this.#shelfOf(known));
+      return replyFor(await givePoolAgain(registry, journal, known));
     }
     planShelf(record, subnet, registry);
     call.signal.throwIfAborted();

@@ -1,6 +1,7 @@
 // One pool as dockerd knows it: a subnet or an --ip-range of one, with the book that its addresses are written in.
 import type { PoolId } from "@portolan/sdk";
 import { lastOf, parsePrefix, type Prefix } from "./addresses/ip.ts";
+import { isHeld } from "./addresses/lease.ts";
 import type { Book } from "./addresses/book.ts";
 import type { Range } from "./addresses/ranges.ts";
 import { Window } from "./addresses/window.ts";
@@ -9,6 +10,8 @@ import type { PoolRecord } from "./records.ts";
 
 export class Pool {
   readonly id: PoolId;
+  /** Read from disk: dockerd may never have been told of it, if the plugin died before its answer. */
+  readonly found: boolean;
   readonly subnet: Prefix;
   readonly range: Prefix | undefined;
   readonly options: PoolOptions;
@@ -17,7 +20,8 @@ export class Pool {
   readonly windows: Window[] = [];
   record: PoolRecord;
 
-  constructor(record: PoolRecord, book: Book) {
+  constructor(record: PoolRecord, book: Book, found: boolean) {
+    this.found = found;
     this.id = poolIdOf(record);
     this.record = record;
     this.book = book;
@@ -35,6 +39,12 @@ export class Pool {
     const { first } = this.subnet;
     const within = this.range ?? this.subnet;
     return new Window(within.first - first, lastOf(within) - first, this.book.excluded);
+  }
+
+  /** Whether any address was ever taken through this pool, as far as its book remembers. */
+  get used(): boolean {
+    for (const [, slot] of this.book.slots()) if (!isHeld(slot) || this.took(slot)) return true;
+    return false;
   }
 
   /** Whether an address was taken through this pool, and not through another one on the same subnet. */

@@ -19,6 +19,8 @@ export interface PoolRecord {
   readonly since: number;
   /** How many starts of dockerd in a row did not repeat this pool though they repeated others. */
   readonly missed?: number;
+  /** It was requested again after its first answer may have been lost: it may have two owners, or one and a ghost. */
+  readonly askedTwice?: true;
 }
 
 /** Who this host is; made once and then kept, since the IPv6 default pools are derived from it. */

@@ -43,7 +43,7 @@ export class Registry {
     const registry = new Registry(journal);
     const shelves = new Map<string, Shelf>();
     for (const [, record] of await store.collection<PoolRecord>("pools").list()) {
-      const shelf = registry.#shelve(record);
+      const shelf = registry.#shelve(record, true);
       shelves.set(shelf.key, shelf);
     }
     for (const [key, record] of await store.collection<ChunkRecord>("addresses").list()) {
@@ -91,7 +91,7 @@ export class Registry {
   }
 
   add(record: PoolRecord): { readonly pool: Pool; readonly undo: Undo } {
-    const { pools, book } = this.#shelve(record);
+    const { pools, book } = this.#shelve(record, false);
     const pool = this.#pools.get(poolIdOf(record)) as Pool;
     for (const window of pool.windows) book.addWindow(window);
     this.#note(pool);
@@ -137,7 +137,7 @@ export class Registry {
     };
   }
 
-  #shelve(record: PoolRecord): Shelf {
+  #shelve(record: PoolRecord, found: boolean): Shelf {
     const subnet = parsePrefix(record.subnet);
     const options = poolOptions.parse(record.options).values;
     let shelf = this.overlapping(record.space, subnet);
@@ -147,7 +147,7 @@ export class Registry {
       shelf = { key, book, pools: new Set() };
       this.tree(record.space, subnet.family).insert(subnet, shelf);
     }
-    const pool = new Pool(record, shelf.book);
+    const pool = new Pool(record, shelf.book, found);
     if (pool.group === undefined) pool.windows.push(pool.wholeWindow());
     shelf.pools.add(pool);
     this.#pools.set(pool.id, pool);

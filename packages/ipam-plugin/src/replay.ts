@@ -9,6 +9,8 @@
 // 3. Within it each pool is repeated once and each address once. A second request for it is a new one, and refused.
 // 4. A pool's repetition names the gateway that is held. When the next request for it leaves the gateway to us or names
 //    another, it was a new network after all: it is refused then, and the release that follows changes nothing.
+// Apart from starts of dockerd: a pool from which nobody ever took an address, found on disk by a plugin that was
+// started again, may be one whose request died unanswered. The same request gets it again, once (driver.ts).
 import type { PoolId } from "@portolan/sdk";
 
 const IDLE_MS = 30_000;

@@ -146,5 +146,6 @@ export class IpamHost {
   /** Ends what is still being written. */
   async settle(): Promise<void> {
     await this.#journal.idle();
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
