@@ -18,6 +18,8 @@ export interface Disks {
   readonly docker: string;
   /** Empty directory where the root is put together. */
   readonly root: string;
+  /** The address of a machine that refuses look-ups. Docker puts public resolvers in place of a local address. */
+  readonly nameserver: string;
   /** Seen as /opt/portolan, not writable. */
   readonly repository: string;
 }
@@ -93,8 +95,8 @@ function nameHost(): void {
   writeFileSync("/etc/hosts", `127.0.0.1 localhost ${disks.name}\n::1 localhost ${disks.name}\n`);
   writeFileSync("/etc/machine-id", `${disks.machineId}\n`);
   rmSync("/etc/resolv.conf", { force: true });
-  // Nobody listens there: a look-up fails at once, where an address that does not answer costs dockerd 20 s.
-  writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.1\n");
+  // That server listens on other ports, so a look-up fails at once; where nobody answers it costs dockerd 20 s.
+  writeFileSync("/etc/resolv.conf", `nameserver ${disks.nameserver}\n`);
 }
 
 /** As on a host that has just booted. dockerd turns IPv4 forwarding on, and FORWARD's policy to DROP because it did. */

@@ -60,6 +60,7 @@ export class Host implements AsyncDisposable {
       docker: inside("docker"),
       root: inside("root"),
       repository: REPOSITORY,
+      nameserver: lab.underlay.server.ipv4,
     };
     for (const folder of [disks.changes, disks.work, disks.docker, disks.root])
       await mkdir(folder, { recursive: true });
@@ -144,7 +145,8 @@ export class Host implements AsyncDisposable {
   }
 
   async #dockerdAnswers(dockerd: Service): Promise<boolean> {
-    if (!dockerd.running) throw new Error(`dockerd ended:\n${await dockerd.lastWords()}`);
+    if (!dockerd.running)
+      throw new Error(`dockerd ended with status ${await dockerd.ended}:\n${await dockerd.lastWords()}`);
     return (await this.get("/run/docker.sock", "/_ping"))?.status === 200;
   }
 
@@ -164,7 +166,8 @@ export class Host implements AsyncDisposable {
     if (executable === undefined) throw new Error(`no plugin is called ${name}`);
     const plugin = await this.start(name, ["node", `${INSIDE}/${executable}`, ...args]);
     await eventually(`${name} is ready`, async () => {
-      if (!plugin.running) throw new Error(`${name} ended:\n${await plugin.lastWords()}`);
+      if (!plugin.running)
+        throw new Error(`${name} ended with status ${await plugin.ended}:\n${await plugin.lastWords()}`);
       return (await this.get(`/run/portolan/${name}.sock`, "/healthz"))?.status === 200;
     });
     return plugin;

@@ -67,22 +67,31 @@ onEveryEngine("a network", ({ row, pluginRow }) => {
     await host.docker(...second);
   });
 
+  row("is refused with the driver's own sentence, and nothing of it remains", async (host) => {
+    const twoSubnets = ["--subnet", "192.168.200.0/24", "--subnet", "192.168.201.0/24"];
+    const { code, stderr } = await host.tryDocker("network", "create", "-d", driver, ...twoSubnets, "hansa");
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("bridge driver doesn't support multiple subnets");
+    expect(await host.docker("network", "ls", "-q", "-f", "name=hansa")).toBe("");
+  });
+
   pluginRow(
-    "the built-in driver takes any option",
-    "is refused with a sentence that names an option nobody knows",
+    "the built-in driver does not name the option",
+    "is refused with a sentence that names the option",
     async (host) => {
+      const option = "com.docker.network.driver.mtu";
       const { code, stderr } = await host.tryDocker(
         "network",
         "create",
         "-d",
         driver,
         "-o",
-        "harbor.depth=12",
+        `${option}=jumbo`,
         "hansa",
       );
       expect(code).not.toBe(0);
-      expect(stderr).toContain("harbor.depth");
-      expect(await host.docker("network", "ls", "-q", "-f", "name=hansa")).toBe("");
+      expect(stderr).toContain(option);
+      expect(stderr).toContain("jumbo");
     },
   );
 
