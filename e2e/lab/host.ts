@@ -50,15 +50,15 @@ export class Host implements AsyncDisposable {
   /** Switches a new host on. Nothing runs on it yet. */
   static async up(lab: Lab, { name, engine }: { name: string; engine: Engine }): Promise<Host> {
     const directory = join(lab.directory, name);
-    const inside = (folder: string): string => join(directory, folder);
+    const own = (folder: string): string => join(directory, folder);
     const disks: Disks = {
       name,
       machineId: randomBytes(16).toString("hex"),
       tree: await tree(engine),
-      changes: inside("changes"),
-      work: inside("work"),
-      docker: inside("docker"),
-      root: inside("root"),
+      changes: own("changes"),
+      work: own("work"),
+      docker: own("docker"),
+      root: own("root"),
       repository: REPOSITORY,
       nameserver: lab.underlay.server.ipv4,
     };
@@ -74,19 +74,25 @@ export class Host implements AsyncDisposable {
     return this.#init.pid;
   }
 
+  get isOn(): boolean {
+    return this.#init !== undefined;
+  }
+
   /** Path of a file of the host as the machine sees it. */
   path(path: string): string {
     return `/proc/${this.pid}/root${path}`;
   }
 
-  #inside(argv: readonly string[]): readonly [string, ...string[]] {
+  /** The words that run a command on the host, from the machine. */
+  inside(argv: readonly string[]): readonly [string, ...string[]] {
     const namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"];
-    return ["nsenter", "-t", `${this.pid}`, ...namespaces, "--", "env", "-i", `PATH=${PATH}`, "HOME=/root", ...argv];
+    const environment = [`PATH=${PATH}`, "HOME=/root", this.lab.mark];
+    return ["nsenter", "-t", `${this.pid}`, ...namespaces, "--", "env", "-i", ...environment, ...argv];
   }
 
   /** Runs a program on the host to its end, however it ends. */
   exec(argv: readonly string[], options: RunOptions = {}): Promise<Result> {
-    return run(this.#inside(argv), { shown: `${this.name}# ${argv.join(" ")}`, ...options });
+    return run(this.inside(argv), { shown: `${this.name}# ${argv.join(" ")}`, ...options });
   }
 
   /** The output of a program that has to succeed. */
@@ -111,7 +117,7 @@ export class Host implements AsyncDisposable {
 
   /** Starts a program that keeps running; what it says goes to NAME.log. */
   async start(name: string, argv: readonly string[]): Promise<Service> {
-    const service = await Service.start(this.#inside(argv), join(this.directory, `${name}.log`));
+    const service = await Service.start(this.inside(argv), join(this.directory, `${name}.log`));
     this.services.set(name, service);
     return service;
   }

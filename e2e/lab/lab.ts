@@ -1,6 +1,6 @@
 // One run of the lab: its directory, its underlay, and its hosts. Runs do not see one another.
 import { randomBytes } from "node:crypto";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheDirectory } from "./cache.ts";
@@ -37,6 +37,11 @@ export class Lab implements AsyncDisposable {
     return new Lab(id, directory, log, await Underlay.open(log));
   }
 
+  /** In the environment of every process that the run starts on its hosts, and so of all that these start. */
+  get mark(): string {
+    return `PORTOLAN_LAB=${this.id}`;
+  }
+
   cgroupOf(host: string): string {
     return `${CGROUP_PREFIX}${this.id}-${host}`;
   }
@@ -44,38 +49,48 @@ export class Lab implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.underlay[Symbol.asyncDispose]();
     closeSync(this.#log);
+    const left = [...this.#processesLeft(), ...this.#mountsLeft(), ...cgroupsWith(`${CGROUP_PREFIX}${this.id}-`)];
+    if (left.length > 0) throw new Error(`run ${this.id} of the lab left on the machine:\n${left.join("\n")}`);
     await rm(this.directory, { recursive: true, force: true });
+  }
+
+  #processesLeft(): string[] {
+    const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+    const ours = pids.filter((pid) => readIfThere(`/proc/${pid}/environ`)?.split("\0").includes(this.mark));
+    return ours.map((pid) => `process ${pid}: ${readIfThere(`/proc/${pid}/cmdline`)?.replaceAll("\0", " ") ?? ""}`);
+  }
+
+  #mountsLeft(): string[] {
+    return readFileSync("/proc/self/mountinfo", "utf8")
+      .split("\n")
+      .filter((line) => line.includes(this.directory));
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
   }
 }
 
 /** A process and when it started: pids come again, this pair does not. Undefined when there is no such process. */
 function ownerOf(pid: number): string | undefined {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-      .replace(/^.*\) /s, "")
-      .split(" ");
-    return `${pid} ${fields[19] ?? ""}`;
-  } catch {
-    return undefined;
-  }
+  const fields = readIfThere(`/proc/${pid}/stat`)
+    ?.replace(/^.*\) /s, "")
+    .split(" ");
+  return fields && `${pid} ${fields[19] ?? ""}`;
 }
 
 /** The processes of a dead run died with it (see namespaces.ts); its directory and cgroups are what can be left. */
 async function removeLeftovers(runs: string): Promise<void> {
   for (const id of await readdir(runs)) {
     const directory = join(runs, id);
-    const owner = readOwner(directory);
-    if (owner === undefined || ownerOf(Number.parseInt(owner, 10)) === owner) continue;
+    const owner = readIfThere(join(directory, "owner"));
+    if (!owner) continue; // another run is only just making its directory
+    if (ownerOf(Number.parseInt(owner, 10)) === owner) continue;
     for (const cgroup of cgroupsWith(`${CGROUP_PREFIX}${id}-`)) await removeCgroups(cgroup);
     await rm(directory, { recursive: true, force: true });
-  }
-}
-
-/** Undefined while another run is only just making its directory. */
-function readOwner(directory: string): string | undefined {
-  try {
-    return readFileSync(join(directory, "owner"), "utf8") || undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -34,6 +34,7 @@ export async function report(host: Host, title: string, failure: unknown): Promi
   for (const file of await readdir(host.directory)) {
     if (file.endsWith(".log")) await copyFile(join(host.directory, file), join(folder, file));
   }
+  if (!host.isOn) return folder;
   // dockerd may be what hangs: nobody waits long for an answer here.
   const answers = Object.entries(questions).map(async ([name, argv]) => {
     const { stdout, stderr } = await host.exec(argv, { timeout: 10 });

@@ -35,10 +35,4 @@ onEveryEngine("a plugin that is absent when dockerd starts", ({ pluginRow }) => 
     await eventually("lubeck runs again", () => isRunning(host, "lubeck"));
     await expectReach(host, "lubeck", host.lab.underlay.server.ipv4);
   });
-
-  pluginRow(UNLIKE, "fails a command with a sentence that names it when it was never installed", async (host) => {
-    const { code, stderr } = await host.tryDocker("network", "create", "-d", "no-such-driver", "hansa");
-    expect(code).not.toBe(0);
-    expect(stderr).toContain("no-such-driver");
-  });
 });
