@@ -70,14 +70,15 @@ function lineFields(msg: unknown, { verb, network, endpoint, ms, err, ...others 
 
 /** The error at the bottom: its stack shows where the trouble began. */
 function originOf(err: unknown): Error | undefined {
-  if (!(err instanceof Error)) return undefined;
+  if (!Error.isError(err)) return undefined;
   return originOf(err.cause) ?? err;
 }
 
 function textLine({ time, level, plugin, msg, stack: _stack, ...fields }: Record<string, unknown>): string {
   const rest = Object.entries(fields).filter(([, value]) => value !== undefined);
   const told = rest.map(([name, value]) => ` ${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  return `${String(time)} ${String(level).padEnd(5)} ${String(plugin)}: ${String(msg)}${told.join("")}`;
+  const line = `${String(time)} ${String(level).padEnd(5)} ${String(plugin)}: ${String(msg)}${told.join("")}`;
+  return line.replaceAll(/\s*\n\s*/g, " ");
 }
 
 function ignore(): void {

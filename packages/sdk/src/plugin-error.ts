@@ -57,7 +57,7 @@ export class PluginError extends Error {
 /** What a thrown value says, in one line whatever it is. */
 export function messageOf(thrown: unknown): string {
   if (thrown instanceof SuppressedError) return PluginError.from(thrown).message;
-  if (thrown instanceof Error) return thrown.message === "" ? thrown.name : thrown.message;
+  if (Error.isError(thrown)) return thrown.message === "" ? thrown.name : thrown.message;
   return typeof thrown === "string" && thrown !== "" ? thrown : "an error without a message was thrown";
 }
 

@@ -13,6 +13,8 @@ export interface SettingDeclaration<T> {
   readonly default?: T;
   /** What `--help` shows as default, where that depends on something. */
   readonly defaultText?: string;
+  /** The flag may be given several times; the texts are joined by this, as they are written in the environment. */
+  readonly joinedBy?: string;
   readonly help: string;
 }
 
@@ -113,7 +115,7 @@ export function readSettings<const Own extends SettingDeclarations = CommonDecla
 
   const commands = description.commands ?? {};
   const commandFlags = Object.values(commands).flatMap((command) => Object.keys(command.flags ?? {}));
-  let given: Readonly<Record<string, string | boolean | undefined>>;
+  let given: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
   let words: readonly string[];
   try {
     const options = flagsOf(declarations, commandFlags);
@@ -129,14 +131,14 @@ export function readSettings<const Own extends SettingDeclarations = CommonDecla
   if (misuse !== undefined) return refuse(`${misuse}. See ${description.name} --help.`);
 
   const settings: Record<string, unknown> = {};
-  for (const [name, { flag, type, default: fallback }] of Object.entries(declarations)) {
+  for (const [name, { flag, type, default: fallback, joinedBy = "" }] of Object.entries(declarations)) {
     const variable = variableOf(flag);
-    const fromFlag = given[flag];
-    const text = typeof fromFlag === "string" ? fromFlag : environment[variable];
+    const fromFlag = textOf(given[flag], joinedBy);
+    const text = fromFlag ?? environment[variable];
     const value: unknown = text === undefined ? fallback : type.parse(text);
     if (value !== undefined) settings[name] = value;
     else if (text !== undefined) {
-      const source = typeof fromFlag === "string" ? `--${flag}` : variable;
+      const source = fromFlag === undefined ? variable : `--${flag}`;
       return refuse(`${source}: "${text}" is not allowed. Give ${type.allowed}.`);
     }
   }
@@ -145,13 +147,20 @@ export function readSettings<const Own extends SettingDeclarations = CommonDecla
   return { kind: "run", settings: settings as Settings<Own>, ...command };
 }
 
-type Flags = Record<string, { type: "string" | "boolean"; short?: string }>;
+type Flags = Record<string, { type: "string" | "boolean"; short?: string; multiple?: boolean }>;
 
 function flagsOf(declarations: SettingDeclarations, commandFlags: readonly string[]): Flags {
   const flags: Flags = { help: { type: "boolean", short: "h" }, version: { type: "boolean" } };
-  for (const { flag } of Object.values(declarations)) flags[flag] = { type: "string" };
+  for (const { flag, joinedBy } of Object.values(declarations)) {
+    flags[flag] = { type: "string", multiple: joinedBy !== undefined };
+  }
   for (const flag of commandFlags) flags[flag] = { type: "boolean" };
   return flags;
+}
+
+function textOf(given: string | boolean | (string | boolean)[] | undefined, joinedBy: string): string | undefined {
+  if (Array.isArray(given)) return given.join(joinedBy);
+  return typeof given === "string" ? given : undefined;
 }
 
 function variableOf(flag: string): string {
@@ -160,7 +169,7 @@ function variableOf(flag: string): string {
 
 /** Node adds advice for programmers after the first sentence. */
 function firstSentence(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = Error.isError(error) ? error.message : String(error);
   return message.split(". ")[0]?.replace(/\.$/, "") ?? message;
 }
 

@@ -57,7 +57,8 @@ export function tcp(hostAndPort: string, options: TcpOptions): Listener {
 }
 
 function parseHostAndPort(text: string): { host: string; port: number } {
-  const [, host, port] = /^(?:\[(?=.*\]))?([^[\]]+?)\]?:(\d{1,5})$/.exec(text) ?? [];
+  const [, bracketed, plain, port] = /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
   if (host === undefined || port === undefined || Number(port) > 65535) {
     throw new PluginError(`TCP address "${text}" is not allowed`, {
       hint: "Give an address and a port, for example 127.0.0.1:4100 or [::1]:0.",

@@ -1,6 +1,6 @@
 // A Unix socket: never half-made, never taken from a living instance, never left behind.
 import { randomBytes } from "node:crypto";
-import { chmod, chown, lstat, mkdir, rename, unlink } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, rename, stat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, isAbsolute } from "node:path";
 import { PluginError } from "../plugin-error.ts";
@@ -29,12 +29,13 @@ export function unix(path: string, options: UnixOptions = {}): Listener {
     async open(server) {
       checkPath(path);
       if (options.makeDirectory === true) await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      else await checkDirectory(dirname(path));
       await removeStale(path);
       // Bound beside its final name and moved there only when it accepts calls with the right mode.
       const temporary = `${path}.${randomBytes(RANDOM_BYTES).toString("hex")}`;
-      await listening(server, () => server.listen(temporary));
       let inode: bigint;
       try {
+        await listening(server, () => server.listen(temporary));
         await chmod(temporary, options.mode ?? 0o600);
         if (options.gid !== undefined) await chown(temporary, -1, options.gid);
         inode = (await lstat(temporary, { bigint: true })).ino;
@@ -42,7 +43,7 @@ export function unix(path: string, options: UnixOptions = {}): Listener {
       } catch (error) {
         server.close();
         await unlink(temporary).catch(() => undefined);
-        throw new PluginError(`cannot put the socket at ${path}`, { cause: error });
+        throw new PluginError(`cannot listen on ${path}`, { cause: error });
       }
       return { address: `unix://${path}`, release: () => unlinkOwn(path, inode) };
     },
@@ -57,6 +58,15 @@ function checkPath(path: string): void {
   if (Buffer.byteLength(path) > longest) {
     throw new PluginError(`socket path "${path}" is too long`, { hint: `Give at most ${longest} bytes.` });
   }
+}
+
+/** Node reports a missing directory as missing permission. */
+async function checkDirectory(directory: string): Promise<void> {
+  const found = await stat(directory).catch(() => undefined);
+  if (found?.isDirectory() === true) return;
+  throw new PluginError(`there is no directory ${directory} for the socket`, {
+    hint: "Make it, or choose another path.",
+  });
 }
 
 async function removeStale(path: string): Promise<void> {

@@ -53,6 +53,6 @@ export function appFor({ routes, logger, plugin, bodyLimit, isClosing }: AppOpti
 }
 
 function statusOf(thrown: unknown): number {
-  const status = thrown instanceof Error && "status" in thrown ? thrown.status : undefined;
+  const status = Error.isError(thrown) && "status" in thrown ? thrown.status : undefined;
   return typeof status === "number" && status >= 400 && status < 600 ? status : 500;
 }
