@@ -1,4 +1,4 @@
-// The operator's socket: GET /healthz, /status and /metrics, apart from the one that belongs to dockerd.
+// The operator's socket, apart from the one that belongs to dockerd: GET /healthz, /status and /metrics, POST of actions.
 import { createServer } from "node:http";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { unix } from "./listen/unix.ts";
@@ -14,7 +14,12 @@ export interface AdminOptions {
   readonly metrics?: Metrics;
   /** What `/status` answers, as JSON. */
   readonly status: () => unknown;
+  /** What else the executable's commands ask of the running driver: `POST /<name>` with a JSON body, answered in JSON. */
+  readonly actions?: Readonly<Record<string, AdminAction>>;
 }
+
+/** @throws PluginError for what the user should read */
+export type AdminAction = (body: unknown) => unknown;
 
 export interface AdminServer extends AsyncDisposable {
   readonly address: string;
@@ -25,7 +30,7 @@ export interface AdminServer extends AsyncDisposable {
  *
  * @throws PluginError when the socket cannot be opened
  */
-export async function serveAdmin({ path, server, metrics, status }: AdminOptions): Promise<AdminServer> {
+export async function serveAdmin({ path, server, metrics, status, actions = {} }: AdminOptions): Promise<AdminServer> {
   const app = express();
   app.disable("x-powered-by");
   app.set("json spaces", 2);
@@ -40,8 +45,14 @@ export async function serveAdmin({ path, server, metrics, status }: AdminOptions
   app.get("/metrics", async (_request, response) => {
     response.type("text/plain; version=0.0.4").send((await metrics?.text()) ?? "");
   });
+  for (const [name, action] of Object.entries(actions)) {
+    app.post(`/${name}`, express.json({ type: () => true, strict: false }), async (request, response) => {
+      response.json((await action(request.body)) ?? {});
+    });
+  }
   app.use((request, response) => {
-    response.status(404).json({ error: `${request.path} is none of /healthz, /status, /metrics` });
+    const known = ["healthz", "status", "metrics", ...Object.keys(actions)].map((name) => `/${name}`);
+    response.status(404).json({ error: `${request.path} is none of ${known.join(", ")}` });
   });
   app.use((thrown: unknown, _request: Request, response: Response, _next: NextFunction) => {
     response.status(500).json({ error: PluginError.from(thrown).message });

@@ -1,5 +1,6 @@
 // @portolan/sdk: write Docker network and IPAM drivers. Everything public is named here.
-export type { AdminOptions, AdminServer } from "./admin.ts";
+export { askAdmin } from "./admin-client.ts";
+export type { AdminAction, AdminOptions, AdminServer } from "./admin.ts";
 export { serveAdmin } from "./admin.ts";
 export type {
   AddressSpaces,
