@@ -5,6 +5,7 @@ import type { Store } from "@portolan/state";
 import { BridgeDriver } from "./driver.ts";
 import { Firewall } from "./firewall.ts";
 import { FirewallGuard } from "./guard.ts";
+import { Ports } from "./ports.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
 import { Records } from "./records.ts";
 import { Removal } from "./removal.ts";
@@ -34,21 +35,34 @@ export async function openBridge({ kernel, store, log, metrics, patience }: Brid
   const records = await Records.load(store);
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
   const firewall = new Firewall(kernel.nftables);
-  const removal = new Removal({ kernel, firewall, records, log });
+  const ports = new Ports({ kernel, firewall, records, log });
+  const removal = new Removal({ kernel, firewall, records, ports, log, metrics });
   const guard = new FirewallGuard({ kernel, firewall, records, locks, log });
-  const reconciler = new Reconciler({ kernel, firewall, records, removal, locks, log, ...(patience && { patience }) });
+  const reconciler = new Reconciler({
+    kernel,
+    firewall,
+    records,
+    removal,
+    ports,
+    locks,
+    log,
+    ...(patience && { patience }),
+  });
   return {
-    driver: new BridgeDriver({ kernel, firewall, records, removal, locks, log }),
+    driver: new BridgeDriver({ kernel, firewall, records, removal, ports, locks, log }),
     locks,
     async start() {
+      // Before anything else: nobody else shall have the ports.
+      for (const { id } of ports.incomplete) await ports.restore(id);
       await guard.start();
       await reconciler.start();
     },
     look: () => reconciler.look(),
-    status: () => status({ records, removal, guard, reconciler }),
+    status: () => status({ records, removal, ports, guard, reconciler }),
     async [Symbol.asyncDispose]() {
       await reconciler[Symbol.asyncDispose]();
       await guard[Symbol.asyncDispose]();
+      ports[Symbol.dispose]();
     },
   };
 }

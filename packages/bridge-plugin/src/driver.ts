@@ -13,6 +13,7 @@ import {
   type Logger,
   type NetworkDriver,
   type NetworkRequest,
+  type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { applyEndpoint, applyNetwork, removeLink } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
@@ -20,7 +21,9 @@ import { ensureForwarding } from "./forwarding.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, portName } from "./naming.ts";
-import { planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
+import { knownEndpoint, planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
+import { planPorts } from "./ports-plan.ts";
+import type { Ports } from "./ports.ts";
 import type { Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 
@@ -29,6 +32,7 @@ export interface DriverParts {
   readonly firewall: Firewall;
   readonly records: Records;
   readonly removal: Removal;
+  readonly ports: Ports;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -74,9 +78,8 @@ export class BridgeDriver implements NetworkDriver {
 
   async createEndpoint(request: CreateEndpointRequest): Promise<CreateEndpointReply> {
     const { kernel, records, removal, log } = this.#parts;
-    const { networkId: network, endpointId: endpoint, options } = request;
+    const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
-    if (options.portMap.length > 0) log.warn("this version publishes no ports", { network, endpoint });
     for (const old of plan.replaced) {
       log.warn(`its address goes to endpoint ${endpoint}: removing what dockerd has forgotten`, {
         network,
@@ -91,7 +94,8 @@ export class BridgeDriver implements NetworkDriver {
       undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
     }
     await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
-    await records.putEndpoint({ ...plan.record, progress: "made" });
+    const published = records.endpoint(endpoint)?.ports;
+    await records.putEndpoint({ ...plan.record, progress: "made", ...(published && { ports: published }) });
     undo.commit();
     return plan.mac === undefined ? {} : { interface: { macAddress: plan.mac } };
   }
@@ -112,11 +116,28 @@ export class BridgeDriver implements NetworkDriver {
 
   /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
   async leave({ endpointId }: EndpointRequest): Promise<void> {
-    const { records } = this.#parts;
+    const { records, ports } = this.#parts;
+    await ports.unpublish(endpointId);
     const record = records.endpoint(endpointId);
     if (record?.sandbox === undefined) return;
     const { sandbox: _left, ...rest } = record;
     await records.putEndpoint(rest);
+  }
+
+  /** The endpoint is its container's gateway from now on, so its addresses are where published ports lead. */
+  async programExternalConnectivity(request: ProgramExternalConnectivityRequest): Promise<void> {
+    const { kernel, records, ports, log } = this.#parts;
+    const { networkId: network, endpointId: endpoint, options } = request;
+    const record = knownEndpoint(records.endpoint(endpoint));
+    const hasIPv6 = (await kernel.sysctls.get("net/ipv6/conf/all/disable_ipv6")) !== undefined;
+    const { wishes, skipped } = planPorts(options.portMap, record, { hasIPv6, noProxy6To4: options.noProxy6To4 });
+    for (const sentence of skipped) log.warn(sentence, { network, endpoint });
+    await ports.publish(record, wishes);
+  }
+
+  /** May come without a programExternalConnectivity before it. */
+  async revokeExternalConnectivity({ endpointId }: EndpointRequest): Promise<void> {
+    await this.#parts.ports.unpublish(endpointId);
   }
 
   /** One network's addresses decide whether another can be made, so they are made one after the other. */

@@ -5,7 +5,7 @@ import type { Element } from "./layout.ts";
 
 /** Ours alone: the other drivers have tables of their own, so that none can take another's rules away. */
 export const TABLE = "inet portolan-bridge";
-const CHAINS = ["forward", "postrouting"];
+const CHAINS = ["forward", "raw", "prerouting", "output", "published", "postrouting"];
 const SETS: readonly (readonly [name: string, properties: string])[] = [
   ["bridges", "type ifname"],
   ["within", "type ifname . ifname"],
@@ -13,6 +13,15 @@ const SETS: readonly (readonly [name: string, properties: string])[] = [
   ["masquerade4", "type ipv4_addr; flags interval"],
   ["masquerade6", "type ipv6_addr; flags interval"],
   ["docker", "type ifname"],
+  ["hairpin4", "type ipv4_addr . ipv4_addr"],
+  ["hairpin6", "type ipv6_addr . ipv6_addr"],
+];
+/** From where a published port is asked for to the container: at any address of this host, or at one. */
+const MAPS: readonly (readonly [name: string, properties: string])[] = [
+  ["published4", "type inet_proto . inet_service : ipv4_addr . inet_service"],
+  ["published6", "type inet_proto . inet_service : ipv6_addr . inet_service"],
+  ["publishedAt4", "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"],
+  ["publishedAt6", "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"],
 ];
 
 /** Bridges of the built-in driver that have no id in their names. */
@@ -35,8 +44,33 @@ const RULES = `
     oifname @bridges drop comment "not from other networks, not from other hosts"
     iifname @bridges oifname @docker drop comment "not to networks of the built-in driver"
   }
+  chain raw {
+    type filter hook prerouting priority -300; policy accept;
+    iifname @bridges ip daddr 127.0.0.0/8 drop comment "route_localnet would let containers in"
+    iifname @bridges ip saddr 127.0.0.0/8 drop
+  }
+  chain prerouting {
+    type nat hook prerouting priority -100; policy accept;
+    ip daddr 127.0.0.0/8 return comment "what is published on loopback is for this host alone"
+    jump published
+  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+    jump published
+  }
+  chain published {
+    ip6 daddr { ::1, fe80::/10 } return comment "no reply would find back; a relay of the driver serves these"
+    meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @published4
+    meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . th dport map @published6
+    dnat ip to ip daddr . meta l4proto . th dport map @publishedAt4
+    dnat ip6 to ip6 daddr . meta l4proto . th dport map @publishedAt6
+  }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
+    ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "no container can answer to this host's loopback"
+    iifname . oifname @within ct status dnat masquerade comment "or the answer would go straight to the neighbour"
+    ip saddr . ip daddr @hairpin4 masquerade comment "a container that asks for its own port, with br_netfilter"
+    ip6 saddr . ip6 daddr @hairpin6 masquerade
     ip saddr @masquerade4 oifname != @bridges masquerade
     ip6 saddr @masquerade6 oifname != @bridges masquerade
   }`;
@@ -54,10 +88,14 @@ export class Firewall {
   async install(elements: readonly Element[], links: readonly string[]): Promise<void> {
     const dockers = dockersAmong(links);
     const contents = [...elements, ...dockers.map(dockerElement)];
-    const sets = SETS.map(([name, properties]) => {
-      const texts = contents.filter(({ set }) => set === name).map(({ text }) => text);
-      return `  set ${name} {\n    ${properties}\n${texts.length > 0 ? `    elements = { ${texts.join(", ")} }\n` : ""}  }`;
-    });
+    const texts = Map.groupBy(contents, ({ set }) => set);
+    const declare =
+      (kind: string) =>
+      ([name, properties]: readonly [string, string]) => {
+        const own = (texts.get(name as Element["set"]) ?? []).map(({ text }) => text);
+        return `  ${kind} ${name} {\n    ${properties}\n${own.length > 0 ? `    elements = { ${own.join(", ")} }\n` : ""}  }`;
+      };
+    const sets = [...SETS.map(declare("set")), ...MAPS.map(declare("map"))];
     await this.#nftables.run(
       `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${sets.join("\n")}${RULES}\n}\n`,
     );
@@ -82,6 +120,24 @@ export class Firewall {
       await this.#nftables.run(elements.map((each) => `add ${inSet(each)}\ndelete ${inSet(each)}`).join("\n"));
     } catch (error) {
       if (!isKernelError(error, "ENOENT")) throw error;
+    }
+  }
+
+  /** As `add`, for what is recorded already: a table that is gone comes back with all that the records tell. */
+  async publish(elements: readonly Element[]): Promise<void> {
+    try {
+      await this.#nftables.run(inSets("add", elements).join("\n"));
+    } catch (error) {
+      if (!isKernelError(error, "ENOENT")) throw error;
+    }
+  }
+
+  /** As `remove`, for what is recorded no longer: what can't be removed goes when the table is next installed, which is soon. */
+  async withdraw(elements: readonly Element[]): Promise<void> {
+    try {
+      await this.#nftables.run([...inSets("add", elements), ...inSets("delete", elements)].join("\n"));
+    } catch (error) {
+      if (!isKernelError(error, "ENOENT")) this.#rules = undefined;
     }
   }
 
@@ -127,4 +183,10 @@ function dockerElement(name: string): DockerElement {
 
 function inSet({ set, text }: Element | DockerElement): string {
   return `element ${TABLE} ${set} { ${text} }`;
+}
+
+/** One command for all elements of a set. */
+function inSets(verb: "add" | "delete", elements: readonly Element[]): readonly string[] {
+  const sets = Map.groupBy(elements, ({ set }) => set);
+  return [...sets].map(([set, own]) => `${verb} element ${TABLE} ${set} { ${own.map(({ text }) => text).join(", ")} }`);
 }

@@ -5,6 +5,7 @@ import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { BRIDGE_PREFIX } from "./naming.ts";
+import { portElements } from "./port-elements.ts";
 import type { Records } from "./records.ts";
 
 export interface GuardParts {
@@ -109,7 +110,11 @@ export class FirewallGuard implements AsyncDisposable {
     return locks.run(allNetworksLock, "firewall", async () => {
       const links = await this.#links();
       await firewall.install(
-        records.networks.flatMap((network) => networkLayout(network).elements),
+        // Nothing may come between reading the records and this transaction: later ports are later transactions.
+        [
+          ...records.networks.flatMap((network) => networkLayout(network).elements),
+          ...records.endpoints.flatMap((endpoint) => portElements(endpoint)),
+        ],
         links,
       );
     });

@@ -5,7 +5,18 @@ import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
 /** An element of one of the firewall's sets. */
 export interface Element {
-  readonly set: "bridges" | "within" | "internal" | "masquerade4" | "masquerade6";
+  readonly set:
+    | "bridges"
+    | "within"
+    | "internal"
+    | "masquerade4"
+    | "masquerade6"
+    | "published4"
+    | "published6"
+    | "publishedAt4"
+    | "publishedAt6"
+    | "hairpin4"
+    | "hairpin6";
   /** In nft's language. */
   readonly text: string;
 }
@@ -25,14 +36,7 @@ export function networkLayout(record: NetworkRecord): NetworkLayout {
   return {
     bridge: { name: bridge, mac: macOf(id), alias: aliasOf(id), ...(mtu !== undefined && { mtu }) },
     addresses: subnets.map(({ gateway }) => gateway),
-    sysctls: families.includes(6)
-      ? [
-          [`net/ipv6/conf/${bridge}/disable_ipv6`, "0"],
-          // A container must not tell the host where its default route goes.
-          [`net/ipv6/conf/${bridge}/accept_ra`, "0"],
-        ]
-      : // Otherwise containers would reach the host's services by link-local addresses that nobody asked for.
-        [[`net/ipv6/conf/${bridge}/disable_ipv6`, "1"]],
+    sysctls: sysctls(record),
     elements: [
       { set: "bridges", text: `"${bridge}"` },
       { set: "within", text: `"${bridge}" . "${bridge}"` },
@@ -41,6 +45,23 @@ export function networkLayout(record: NetworkRecord): NetworkLayout {
     ],
     forwarding: internal ? [] : families,
   };
+}
+
+function sysctls({ bridge, internal, subnets }: NetworkRecord): NetworkLayout["sysctls"] {
+  const families = subnets.map(({ family }) => family);
+  // The host's own connections to ports that are published on 127.0.0.1; the firewall keeps containers out of there.
+  const loopback =
+    families.includes(4) && !internal ? ([[`net/ipv4/conf/${bridge}/route_localnet`, "1"]] as const) : [];
+  if (!families.includes(6)) {
+    // Otherwise containers would reach the host's services by link-local addresses that nobody asked for.
+    return [...loopback, [`net/ipv6/conf/${bridge}/disable_ipv6`, "1"]];
+  }
+  return [
+    ...loopback,
+    [`net/ipv6/conf/${bridge}/disable_ipv6`, "0"],
+    // A container must not tell the host where its default route goes.
+    [`net/ipv6/conf/${bridge}/accept_ra`, "0"],
+  ];
 }
 
 export function endpointLayout(record: EndpointRecord, network: NetworkRecord): VethSpec {

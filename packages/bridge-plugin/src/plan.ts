@@ -208,9 +208,7 @@ export function planJoin(
   network: NetworkRecord | undefined,
   sandbox: string,
 ): JoinPlan {
-  if (endpoint?.progress !== "made" || !network) {
-    throw new PluginError("there is no such endpoint", { hint: "Disconnect the container and connect it again." });
-  }
+  if (endpoint?.progress !== "made" || !network) throw unknownEndpoint();
   const interfaceName = { srcName: peerName(endpoint.id), dstPrefix: "eth" };
   // dockerd would install the default route on an internal network, too.
   const gateways = network.internal ? [] : network.subnets.map(({ gateway }) => Cidr.parse(gateway));
@@ -224,6 +222,16 @@ export function planJoin(
       ...(ipv6 !== undefined && { gatewayIPv6: ipv6 }),
     },
   };
+}
+
+/** @throws PluginError */
+export function knownEndpoint(endpoint: EndpointRecord | undefined): EndpointRecord {
+  if (endpoint?.progress !== "made") throw unknownEndpoint();
+  return endpoint;
+}
+
+function unknownEndpoint(): PluginError {
+  return new PluginError("there is no such endpoint", { hint: "Disconnect the container and connect it again." });
 }
 
 function unknownNetwork(id: NetworkId): PluginError {

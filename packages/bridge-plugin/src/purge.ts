@@ -7,6 +7,7 @@ import { openStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { Firewall } from "./firewall.ts";
 import { idInAlias } from "./naming.ts";
+import { Ports } from "./ports.ts";
 import { Records, schema } from "./records.ts";
 import { Removal } from "./removal.ts";
 
@@ -42,7 +43,8 @@ async function forgetAll(kernel: Kernel, firewall: Firewall, stateDir: string): 
   const { store } = await openStore({ path: join(stateDir, "state.db"), schema });
   await using _store = store;
   const records = await Records.load(store);
-  const removal = new Removal({ kernel, firewall, records, log: silentLogger });
+  const ports = new Ports({ kernel, firewall, records, log: silentLogger });
+  const removal = new Removal({ kernel, firewall, records, ports, log: silentLogger });
   for (const network of records.networks) await removal.network(network);
   const stuck = removal.pending.map(({ id, trouble }) => `${id.slice(0, 12)} (${trouble ?? "no reason known"})`);
   if (stuck.length > 0) throw new PluginError(`could not remove ${stuck.join(", ")}`, { hint: "Try again." });

@@ -15,6 +15,7 @@ import type { Firewall } from "./firewall.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { idInAlias, portName } from "./naming.ts";
+import { letHairpin, type Ports } from "./ports.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 
@@ -23,6 +24,7 @@ export interface ReconcilerParts {
   readonly firewall: Firewall;
   readonly records: Records;
   readonly removal: Removal;
+  readonly ports: Ports;
   readonly locks: KeyedLocks;
   readonly log: Logger;
   readonly patience?: Patience;
@@ -92,8 +94,9 @@ export class Reconciler implements AsyncDisposable {
 
   /** Retries what failed, rebuilds what somebody removed, buries what has been dead for long enough. */
   async look(): Promise<void> {
-    const { records } = this.#parts;
+    const { records, ports } = this.#parts;
     await this.#retryRemovals();
+    for (const { network, id } of ports.incomplete) await this.#aloneWithEndpoint(network, id, () => ports.restore(id));
     const links = await this.#links();
     for (const { id, bridge, progress } of records.networks) {
       if (progress !== "made" || (links.get(bridge)?.up === true && !this.#troubles.has(id))) continue;
@@ -123,8 +126,9 @@ export class Reconciler implements AsyncDisposable {
       await applyNetwork(kernel, firewall, networkLayout(network), undo);
       for (const endpoint of records.endpointsOf(network.id)) {
         // A link that has gone went with its container; a new one would have nobody at its other end.
-        if (endpoint.progress === "made" && links.has(portName(endpoint.id)))
-          await applyEndpoint(kernel, endpointLayout(endpoint, network), undo);
+        if (endpoint.progress !== "made" || !links.has(portName(endpoint.id))) continue;
+        await applyEndpoint(kernel, endpointLayout(endpoint, network), undo);
+        if (endpoint.ports) await letHairpin(kernel, endpoint);
       }
       this.#troubles.delete(network.id);
     } catch (error) {

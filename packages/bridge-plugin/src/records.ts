@@ -33,6 +33,17 @@ export interface NetworkRecord {
   readonly trouble?: string;
 }
 
+export type PortProtocol = "tcp" | "udp" | "sctp";
+
+export interface PortRecord {
+  readonly protocol: PortProtocol;
+  readonly containerPort: number;
+  /** `0.0.0.0` and `::` are all of their family. */
+  readonly hostAddresses: readonly string[];
+  /** The same on all of them. */
+  readonly hostPort: number;
+}
+
 export interface EndpointRecord {
   readonly id: EndpointId;
   readonly network: NetworkId;
@@ -42,6 +53,8 @@ export interface EndpointRecord {
   readonly mac: string;
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
+  /** While it is its container's gateway; missing when nothing is published. */
+  readonly ports?: readonly PortRecord[];
   readonly trouble?: string;
 }
 

@@ -1,17 +1,20 @@
 // Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
 import type { Kernel } from "@portolan/kernel";
-import { PluginError, type Logger } from "@portolan/sdk";
+import { PluginError, type Logger, type Metrics } from "@portolan/sdk";
 import { removeLink, removeNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
 import { aliasOf, portName } from "./naming.ts";
+import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 
 export interface RemovalParts {
   readonly kernel: Kernel;
   readonly firewall: Firewall;
   readonly records: Records;
+  readonly ports: Pick<Ports, "unpublish">;
   readonly log: Logger;
+  readonly metrics?: Metrics | undefined;
 }
 
 export class Removal {
@@ -38,24 +41,34 @@ export class Removal {
     } catch (error) {
       log.warn("could not remove the network's bridge, and will try again", { network: record.id, err: error });
       await records.putNetwork({ ...record, progress: "removing", trouble: PluginError.from(error).message });
+      this.#count();
       return false;
     }
     await records.forgetNetwork(record.id);
+    this.#count();
     return true;
   }
 
   /** @returns whether it is gone, or else pending */
   async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { kernel, records, log } = this.#parts;
+    const { kernel, records, ports, log } = this.#parts;
     const { id, network } = record;
     try {
+      await ports.unpublish(id);
       await removeLink(kernel, { name: portName(id), alias: aliasOf(id) });
     } catch (error) {
       log.warn("could not remove the endpoint's link, and will try again", { network, endpoint: id, err: error });
-      await records.putEndpoint({ ...record, progress: "removing", trouble: PluginError.from(error).message });
+      const { ports: _unpublished, ...rest } = record;
+      await records.putEndpoint({ ...rest, progress: "removing", trouble: PluginError.from(error).message });
+      this.#count();
       return false;
     }
     await records.forgetEndpoint(id);
+    this.#count();
     return true;
+  }
+
+  #count(): void {
+    this.#parts.metrics?.pendingDeletes.set(this.pending.length);
   }
 }

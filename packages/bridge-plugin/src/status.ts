@@ -2,6 +2,7 @@
 import { TABLE } from "./firewall.ts";
 import type { FirewallGuard } from "./guard.ts";
 import { peerName, portName } from "./naming.ts";
+import type { Ports } from "./ports.ts";
 import type { Reconciler } from "./reconcile.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
@@ -9,18 +10,19 @@ import type { Removal } from "./removal.ts";
 export interface StatusParts {
   readonly records: Records;
   readonly removal: Removal;
+  readonly ports: Ports;
   readonly guard: FirewallGuard;
   readonly reconciler: Reconciler;
 }
 
 export type BridgeStatus = ReturnType<typeof status>;
 
-export function status({ records, removal, guard, reconciler }: StatusParts) {
+export function status({ records, removal, ports, guard, reconciler }: StatusParts) {
   return {
     networks: records.networks.map((network) => ({
       ...networkStatus(network),
       trouble: network.trouble ?? reconciler.troubles.get(network.id),
-      endpoints: records.endpointsOf(network.id).map(endpointStatus),
+      endpoints: records.endpointsOf(network.id).map((endpoint) => endpointStatus(endpoint, ports)),
     })),
     /** What dockerd has forgotten and could not be removed yet. */
     pendingDeletes: removal.pending.map(({ id, trouble }) => ({ id, trouble })),
@@ -42,6 +44,18 @@ function networkStatus({ id, progress, bridge, internal, mtu, subnets, options }
   };
 }
 
-function endpointStatus({ id, progress, addresses, mac, sandbox, trouble }: EndpointRecord) {
-  return { id, progress, port: portName(id), containerLink: peerName(id), addresses, mac, sandbox, trouble };
+function endpointStatus(endpoint: EndpointRecord, published: Ports) {
+  const { id, progress, addresses, mac, sandbox, trouble, ports = [] } = endpoint;
+  return {
+    id,
+    progress,
+    port: portName(id),
+    containerLink: peerName(id),
+    addresses,
+    mac,
+    sandbox,
+    trouble,
+    /** Docker shows none of these: it has no way to ask a plugin. */
+    ports: ports.map((port) => ({ ...port, trouble: published.troubleOf(id, port) })),
+  };
 }

@@ -1,0 +1,52 @@
+// What a published port is in the firewall's maps, and what has to be relayed since no map can lead it.
+import type { RelayTarget } from "@portolan/kernel";
+import type { Element } from "./layout.ts";
+import type { EndpointRecord, PortRecord } from "./records.ts";
+
+export interface PortRelay {
+  /** The reserved host address to serve. */
+  readonly address: string;
+  readonly target: RelayTarget;
+}
+
+export interface PortLayout {
+  readonly elements: readonly Element[];
+  readonly relays: readonly PortRelay[];
+}
+
+/** All ports of an endpoint as elements. */
+export function portElements(endpoint: EndpointRecord): readonly Element[] {
+  const ports = endpoint.ports ?? [];
+  const elements = ports.flatMap((port) => portLayout(port, endpoint).elements);
+  // Two ports of one container share its own way back to itself.
+  return [...new Map(elements.map((element) => [`${element.set} ${element.text}`, element])).values()];
+}
+
+export function portLayout(port: PortRecord, { addresses }: Pick<EndpointRecord, "addresses">): PortLayout {
+  const { protocol, containerPort, hostPort } = port;
+  const bare = addresses.map((address) => address.replace(/\/.*/, ""));
+  const own = { 4: bare.find((address) => !address.includes(":")), 6: bare.find((address) => address.includes(":")) };
+  const elements: Element[] = [];
+  const relays: PortRelay[] = [];
+  for (const address of port.hostAddresses) {
+    const family = address.includes(":") ? 6 : 4;
+    const target = own[family];
+    const relayed = own[6] ?? own[4];
+    if (relayed !== undefined && family === 6 && (target === undefined || address === "::" || isOfOneLink(address)))
+      relays.push({ address, target: { address: relayed, port: containerPort } });
+    if (target === undefined || isOfOneLink(address)) continue;
+    const to = `${target} . ${containerPort}`;
+    elements.push(
+      address === "0.0.0.0" || address === "::"
+        ? { set: `published${family}`, text: `${protocol} . ${hostPort} : ${to}` }
+        : { set: `publishedAt${family}`, text: `${address} . ${protocol} . ${hostPort} : ${to}` },
+      { set: `hairpin${family}`, text: `${target} . ${target}` },
+    );
+  }
+  return { elements, relays };
+}
+
+/** ::1 and link-local addresses: a packet with such a source can't go on to another link, and no reply would find back. */
+function isOfOneLink(address: string): boolean {
+  return address === "::1" || /^fe[89ab][0-9a-f]:/i.test(address);
+}
