@@ -90,3 +90,20 @@ export async function applyTold(registry: Registry, journal: Journal, told: Told
   });
   return { suspects, freedAddresses, freedPools };
 }
+
+/** Frees all that the last start of dockerd left unnamed. */
+export async function releaseLeaks(registry: Registry, journal: Journal, now: number): Promise<void> {
+  const undos: (() => void)[] = [];
+  for (const pool of [...registry.pools()]) {
+    if ((pool.record.missed ?? 0) > 0) {
+      undos.push(registry.remove(pool, now));
+      continue;
+    }
+    for (const [offset, slot] of pool.book.slots()) {
+      if (isHeld(slot) && pool.took(slot) && (slot.missed ?? 0) > 0) undos.push(pool.book.free(offset, now));
+    }
+  }
+  await journal.durable(() => {
+    for (const undo of undos.reverse()) undo();
+  });
+}

@@ -2,10 +2,12 @@
 import {
   Cidr,
   PluginError,
+  silentLogger,
   type AddressSpaces,
   type CallContext,
   type IpamCapabilities,
   type IpamDriver,
+  type Logger,
   type PoolRequest,
   type ReleaseAddressRequest,
   type RequestAddressReply,
@@ -22,11 +24,13 @@ import { inUseError, overlapError, planAddress, planShelf, planSubnet, planWish,
 import { poolIdOf, type Pool } from "./pool.ts";
 import { SPACES, type Registry, type Shelf } from "./registry.ts";
 import { Replay, type Told } from "./replay.ts";
+import { present } from "./addresses/present.ts";
 
 /** What the verbs work on. The driver is served before it is there, and its verbs wait for it (serve's `ready`). */
 export interface Books {
   readonly registry: Registry;
   readonly journal: Journal;
+  readonly hostId: string;
   readonly defaultPools: readonly DefaultPool[];
 }
 
@@ -34,14 +38,13 @@ export interface IpamDriverParts {
   readonly host: HostView;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  /** Told what was found after each start of dockerd. */
-  readonly onJudged?: (judged: Judged) => void;
-  readonly onError?: (error: unknown) => void;
+  readonly log?: Logger;
 }
 
 export class PortolanIpamDriver implements IpamDriver {
   readonly #parts: IpamDriverParts;
   #opened: Books | undefined;
+  #lastStart: Judged | undefined;
   readonly #now: () => number;
   readonly #replay: Replay;
 
@@ -53,6 +56,17 @@ export class PortolanIpamDriver implements IpamDriver {
 
   open(books: Books): void {
     this.#opened = books;
+  }
+
+  /** @throws PluginError until `open` */
+  get books(): Books {
+    if (!this.#opened) throw new PluginError("the records are not loaded yet", { hint: "Try again in a moment." });
+    return this.#opened;
+  }
+
+  /** What the last start of dockerd left unnamed; undefined until one has named something. */
+  get lastStart(): Judged | undefined {
+    return this.#lastStart;
   }
 
   /** Read once for each registration, which is how we learn that dockerd starts. */
@@ -68,7 +82,7 @@ export class PortolanIpamDriver implements IpamDriver {
   }
 
   async requestPool(request: RequestPoolRequest, call: CallContext): Promise<RequestPoolReply> {
-    const { registry, journal, defaultPools } = this.#books;
+    const { registry, journal, defaultPools } = this.books;
     const wish = planWish(request);
     if (wish.subnet) this.#replay.poolNamed();
     else this.#replay.dailyWork();
@@ -90,7 +104,7 @@ export class PortolanIpamDriver implements IpamDriver {
   async releasePool({ poolId }: PoolRequest): Promise<void> {
     if (this.#replay.takesBack(poolId)) return;
     this.#replay.dailyWork();
-    const { registry, journal } = this.#books;
+    const { registry, journal } = this.books;
     const pool = registry.pool(poolId);
     if (pool) await removePool(registry, journal, pool, this.#now());
   }
@@ -110,21 +124,16 @@ export class PortolanIpamDriver implements IpamDriver {
     if (request.gateway) this.#mustBeNew(pool, request);
     call.signal.throwIfAborted();
     this.#replay.noteAddress(pool.id, plan.offset);
-    await holdAddress(this.#books.journal, pool, plan.offset, plan.held);
+    await holdAddress(this.books.journal, pool, plan.offset, plan.held);
     return { address: addressAt(pool, plan.offset) };
   }
 
   async releaseAddress({ poolId, address }: ReleaseAddressRequest): Promise<void> {
     this.#replay.dailyWork();
-    const pool = this.#books.registry.pool(poolId);
+    const pool = this.books.registry.pool(poolId);
     const parsed = parseAddress(address);
     if (!pool || !holds(pool.subnet, parsed)) return;
-    await freeAddress(this.#books.journal, pool, parsed.value - pool.subnet.first, this.#now());
-  }
-
-  get #books(): Books {
-    if (!this.#opened) throw new PluginError("the records are not loaded yet");
-    return this.#opened;
+    await freeAddress(this.books.journal, pool, parsed.value - pool.subnet.first, this.#now());
   }
 
   /** The first request for a pool that was given as a repetition names its gateway, or it was none (replay.ts, 4). */
@@ -134,11 +143,11 @@ export class PortolanIpamDriver implements IpamDriver {
   }
 
   #shelfOf(pool: Pool): Shelf {
-    return this.#books.registry.overlapping(pool.record.space, pool.subnet) as Shelf;
+    return present(this.books.registry.overlapping(pool.record.space, pool.subnet));
   }
 
   #poolOf({ poolId }: PoolRequest): Pool {
-    const pool = this.#books.registry.pool(poolId);
+    const pool = this.books.registry.pool(poolId);
     if (pool) return pool;
     throw new PluginError("no such pool", {
       hint: "Its record is gone: restart dockerd, which then names its pools and addresses again.",
@@ -146,10 +155,13 @@ export class PortolanIpamDriver implements IpamDriver {
   }
 
   async #judge(told: Told): Promise<void> {
+    const { log = silentLogger } = this.#parts;
     try {
-      this.#parts.onJudged?.(await applyTold(this.#books.registry, this.#books.journal, told, this.#now()));
+      const { registry, journal } = this.books;
+      this.#lastStart = await applyTold(registry, journal, told, this.#now());
+      log.info("dockerd has started and named what it holds", { ...this.#lastStart });
     } catch (error) {
-      this.#parts.onError?.(error);
+      log.error("what dockerd did not name at its start could not be judged", { err: error });
     }
   }
 }

@@ -1,5 +1,6 @@
 // Makes changes durable, many at once when many wait: a caller is answered only when its change is on disk.
 import type { Change, Store } from "@portolan/state";
+import { present } from "./addresses/present.ts";
 
 /** What to write is asked for at the last moment, so that changes to one record within a commit are written once. */
 export type RecordValue = () => unknown;
@@ -49,9 +50,9 @@ export class Journal {
   }
 
   async #write(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<undefined>();
     this.#writing = promise;
-    const batch = this.#batch as Batch;
+    const batch = present(this.#batch);
     this.#batch = undefined;
     try {
       const changes = [...batch.changes.values()];
@@ -61,7 +62,7 @@ export class Journal {
       for (const undo of batch.undos.reverse()) undo();
       throw error;
     } finally {
-      resolve();
+      resolve(undefined);
     }
   }
 }

@@ -122,7 +122,9 @@ class Model {
       given,
       gateway: "",
       addresses: new Set(),
-      released: [...this.#pools.values()].find((pool) => pool.subnet.first === subnet.first)?.released ?? new Map(),
+      released:
+        [...this.#pools.values()].find((pool) => pool.subnet.first === subnet.first)?.released ??
+        new Map<string, number>(),
       uncertain: false,
     };
     const gateway = await this.#call(() => this.#host.address(id, { gateway: true }));

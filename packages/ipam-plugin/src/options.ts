@@ -2,6 +2,7 @@
 import { option, optionTable, oneOf, text, integer, type OptionType, type ValuesOf } from "@portolan/sdk";
 import { parseDefaultPools, type DefaultPool } from "./addresses/default-pools.ts";
 import { lastOf, parseAddress, parsePrefix, type Address } from "./addresses/ip.ts";
+import { present } from "./addresses/present.ts";
 
 /** Addresses from first to last, both included. */
 export interface AddressRange {
@@ -16,7 +17,7 @@ export const duration: OptionType<number> = {
   allowed: "a time such as 60s, 5m or 1h, or 0 for none",
   parse: (given) => {
     const match = /^(?<count>\d{1,9})(?<unit>|ms|s|m|h|d)$/.exec(given);
-    return match ? Number(match.groups?.count) * (UNITS[match.groups?.unit ?? ""] as number) : undefined;
+    return match ? Number(match.groups?.count) * present(UNITS[match.groups?.unit ?? ""]) : undefined;
   },
 };
 

@@ -105,7 +105,7 @@ export function overlapError(shelf: Shelf): PluginError {
   const subnet = printPrefix(shelf.book.subnet);
   const [pool] = shelf.pools;
   const since = pool ? ` since ${new Date(pool.record.since).toISOString()}` : "";
-  const gateway = [...gatewaysOf(shelf)].join(", ");
+  const gateway = [...shelf.pools].flatMap(({ gateways }) => gateways).join(", ");
   const owner = `${gateway === "" ? "" : `, with gateway ${gateway}`}, ${shelf.book.held} addresses in use`;
   return new PluginError(`Pool overlaps with other one on this address space: ${subnet}, held${since}${owner}`, {
     hint:
@@ -113,17 +113,6 @@ export function overlapError(shelf: Shelf): PluginError {
         ? "dockerd did not name it when it started: free it with ts-ipam leaks --release."
         : `Choose another --subnet, remove the network that has it, or give each its own --ip-range; ts-ipam inspect ${subnet} tells more.`,
   });
-}
-
-/** The gateways of a subnet: they are taken first, so they are looked for among its first records only. */
-function* gatewaysOf({ book }: Shelf): Generator<string> {
-  let looked = 0;
-  for (const [offset, slot] of book.slots()) {
-    if (isHeld(slot) && slot.kind === "gateway") {
-      yield printAddress({ family: book.subnet.family, value: book.subnet.first + offset });
-    }
-    if ((looked += 1) >= 64) return;
-  }
 }
 
 export type AddressPlan =

@@ -1,12 +1,14 @@
 // One pool as dockerd knows it: a subnet or an --ip-range of one, with the book that its addresses are written in.
 import type { PoolId } from "@portolan/sdk";
-import { lastOf, parsePrefix, type Prefix } from "./addresses/ip.ts";
+import { lastOf, parsePrefix, printAddress, type Prefix } from "./addresses/ip.ts";
 import { isHeld } from "./addresses/lease.ts";
 import type { Book } from "./addresses/book.ts";
 import type { Range } from "./addresses/ranges.ts";
 import { Window } from "./addresses/window.ts";
 import { poolOptions, type PoolOptions } from "./options.ts";
 import type { PoolRecord } from "./records.ts";
+
+const LOOK_THROUGH = 256;
 
 export class Pool {
   readonly id: PoolId;
@@ -39,6 +41,19 @@ export class Pool {
     const { first } = this.subnet;
     const within = this.range ?? this.subnet;
     return new Window(within.first - first, lastOf(within) - first, this.book.excluded);
+  }
+
+  /** Gateways are taken first, so that only the first records need to be looked through. */
+  get gateways(): string[] {
+    const found: string[] = [];
+    let looked = 0;
+    for (const [offset, slot] of this.book.slots()) {
+      if (isHeld(slot) && slot.kind === "gateway" && this.took(slot)) {
+        found.push(printAddress({ family: this.subnet.family, value: this.subnet.first + offset }));
+      }
+      if ((looked += 1) >= LOOK_THROUGH) break;
+    }
+    return found;
   }
 
   /** Whether any address was ever taken through this pool, as far as its book remembers. */

@@ -17,6 +17,7 @@ import {
   type ChunkRecord,
   type PoolRecord,
 } from "./records.ts";
+import { present } from "./addresses/present.ts";
 
 /** Local and global stand for themselves: swarm keeps the same subnet in both (docs/design/ipam.md). */
 export const SPACES = { local: "tsLocal", global: "tsGlobal" } as const;
@@ -92,7 +93,7 @@ export class Registry {
 
   add(record: PoolRecord): { readonly pool: Pool; readonly undo: Undo } {
     const { pools, book } = this.#shelve(record, false);
-    const pool = this.#pools.get(poolIdOf(record)) as Pool;
+    const pool = present(this.#pools.get(poolIdOf(record)));
     for (const window of pool.windows) book.addWindow(window);
     this.#note(pool);
     return {
@@ -106,7 +107,7 @@ export class Registry {
 
   /** Removes a pool with every address taken through it. */
   remove(pool: Pool, now: number): Undo {
-    const shelf = this.overlapping(pool.record.space, pool.subnet) as Shelf;
+    const shelf = present(this.overlapping(pool.record.space, pool.subnet));
     const undos: Undo[] = [];
     if (shelf.pools.size > 1) {
       for (const [offset, slot] of shelf.book.slots()) {

@@ -91,7 +91,7 @@ describe.each(engines)("the start of dockerd %s", (engine) => {
       await host.releaseAddress(second, "10.93.0.128");
       host.clock += 100_000;
     }
-    expect(host.judged.every(({ freedAddresses, freedPools }) => freedAddresses + freedPools.length === 0)).toBe(true);
+    expect(host.driver.lastStart).toEqual({ suspects: 0, freedAddresses: 0, freedPools: [] });
   });
 
   it("does not let two networks have one subnet, when the plugin was away while dockerd started", async () => {
@@ -135,7 +135,11 @@ describe.each(engines)("the start of dockerd %s", (engine) => {
       const next = await host.address(pool);
       await host.settle();
       await host.releaseAddress(pool, next);
-      expect(host.judged.at(-1)).toEqual({ suspects: round === 1 ? 1 : 0, freedAddresses: round - 1, freedPools: [] });
+      expect(host.driver.lastStart).toEqual({
+        suspects: round === 1 ? 1 : 0,
+        freedAddresses: round - 1,
+        freedPools: [],
+      });
       host.clock += 1000;
     }
     await host.restart();
@@ -167,7 +171,7 @@ describe.each(engines)("the start of dockerd %s", (engine) => {
     await dockerd.repeat(subnet, "10.92.0.1", ["10.92.0.9", "10.92.0.2", "10.92.0.3"]);
     await host.releaseAddress(pool, "10.92.0.77");
     await host.settle();
-    expect(host.judged.at(-1)?.freedPools).toEqual(["tsLocal/10.99.0.0/24"]);
+    expect(host.driver.lastStart?.freedPools).toEqual(["tsLocal/10.99.0.0/24"]);
     expect(await dockerd.create({ pool: "10.99.0.0/25" })).toBe("tsLocal/10.99.0.0/25");
   });
 
@@ -177,7 +181,7 @@ describe.each(engines)("the start of dockerd %s", (engine) => {
       await host.releaseAddress(pool, "10.92.0.77");
       host.clock += 1000;
     }
-    expect(host.judged).toEqual([]);
+    expect(host.driver.lastStart).toBeUndefined();
     await expect(host.address(pool, "10.92.0.2")).rejects.toThrow("Address already in use");
   });
 

@@ -1,4 +1,5 @@
 // One page of a bitmap: 2^30 bits in a tree of 32-bit words, six levels, of which only those in use exist.
+import { present } from "./present.ts";
 
 /** Each level takes five bits of the offset: 32 bits a word, 32 children a node. */
 const LEVEL_BITS = 5;
@@ -55,7 +56,7 @@ export class BitmapPage {
     }
     node.full |= 1 << digitOf(offset, 0);
     for (let level = 1; node.full === ALL && level < LEVELS; level += 1) {
-      node = path[LEVELS - 1 - level] as Node;
+      node = present(path[LEVELS - 1 - level]);
       node.full |= 1 << digitOf(offset, level);
     }
     this.#count += 1;
@@ -71,12 +72,12 @@ export class BitmapPage {
       path.push(node);
       const digit = digitOf(offset, level);
       node.full &= ~(1 << digit);
-      node = node.children[digit] as Node;
+      node = present(node.children[digit]);
     }
     node.full &= ~(1 << digitOf(offset, 0));
     // Words that became empty go, so that a subnet that was full once costs nothing afterwards.
     for (let level = 1; level < LEVELS && node.full === 0 && node.used === 0; level += 1) {
-      node = path[LEVELS - 1 - level] as Node;
+      node = present(path[LEVELS - 1 - level]);
       node.children[digitOf(offset, level)] = undefined;
       node.used -= 1;
     }

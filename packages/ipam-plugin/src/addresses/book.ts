@@ -3,7 +3,7 @@ import { Bitmap } from "./bitmap.ts";
 import { lastOf, sizeOf, type Prefix } from "./ip.ts";
 import { identityKeys, isHeld, type Freed, type Held, type Identity, type Slot } from "./lease.ts";
 import { Ranges, type Range } from "./ranges.ts";
-import { Window } from "./window.ts";
+import type { Window } from "./window.ts";
 
 /** Addresses are recorded together by this many: one record changes at a time, and a million make 15,625 records. */
 export const CHUNK_BITS = 6n;
@@ -44,6 +44,11 @@ export class Book {
 
   get held(): number {
     return this.#held;
+  }
+
+  /** Freed addresses whose former owner is remembered. */
+  get remembered(): number {
+    return this.#busy.count - this.#held;
   }
 
   slot(offset: bigint): Slot | undefined {

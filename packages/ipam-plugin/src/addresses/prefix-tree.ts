@@ -1,6 +1,7 @@
 // Which subnets of an address space are held: a binary radix tree, so that 10,000 of them cost no more than ten.
 import type { Family } from "@portolan/sdk";
 import { bitsOf, type Prefix } from "./ip.ts";
+import { present } from "./present.ts";
 
 interface Node<T> {
   zero: Node<T> | undefined;
@@ -63,9 +64,9 @@ export class PrefixTree<T> {
     node.entry = undefined;
     this.#count -= 1;
     for (let depth = prefix.length; depth > 0; depth -= 1) {
-      const { entry, zero, one } = path[depth] as Node<T>;
+      const { entry, zero, one } = present(path[depth]);
       if (entry || zero || one) break;
-      (path[depth - 1] as Node<T>)[this.#side(prefix, depth - 1)] = undefined;
+      present(path[depth - 1])[this.#side(prefix, depth - 1)] = undefined;
       path.pop();
     }
     this.#recount(path);
@@ -123,7 +124,7 @@ export class PrefixTree<T> {
 
   #recount(path: readonly Node<T>[]): void {
     for (let depth = path.length - 1; depth >= 0; depth -= 1) {
-      const node = path[depth] as Node<T>;
+      const node = present(path[depth]);
       if (node.entry) node.largestFree = this.#bits + 1;
       else if (!node.zero && !node.one) node.largestFree = depth;
       else node.largestFree = Math.min(node.zero?.largestFree ?? depth + 1, node.one?.largestFree ?? depth + 1);

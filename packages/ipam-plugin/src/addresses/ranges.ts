@@ -1,4 +1,5 @@
 // Ranges of numbers to keep away from: reserved addresses, network and broadcast. Few, and possibly very long.
+import { present } from "./present.ts";
 
 export interface Range {
   readonly from: bigint;
@@ -25,7 +26,7 @@ export class Ranges {
     let [low, high] = [0, this.#ranges.length];
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.#ranges[middle] as Range).to < value) low = middle + 1;
+      if (present(this.#ranges[middle]).to < value) low = middle + 1;
       else high = middle;
     }
     const range = this.#ranges[low];

@@ -5,7 +5,6 @@ import { DEFAULT_IPV4, parseDefaultPools, ulaOf } from "../addresses/default-poo
 import { parsePrefix } from "../addresses/ip.ts";
 import { PortolanIpamDriver } from "../driver.ts";
 import { Journal } from "../journal.ts";
-import type { Judged } from "../apply.ts";
 import { schema } from "../records.ts";
 import { Registry, SPACES } from "../registry.ts";
 
@@ -35,7 +34,8 @@ export class IpamHost {
   taken: string[] = [];
   defaultPools = DEFAULT_IPV4;
   onCommit: CommitHook | undefined;
-  readonly judged: Judged[] = [];
+  /** Answers to the questions that need no records. */
+  readonly seen: unknown[] = [];
   #store!: Store;
   #journal!: Journal;
   registry!: Registry;
@@ -63,25 +63,22 @@ export class IpamHost {
         taken: (family) => Promise.resolve(this.taken.map(parsePrefix).filter((prefix) => prefix.family === family)),
       },
       now: () => this.clock,
-      onJudged: (judged) => this.judged.push(judged),
-      onError: (error) => {
-        throw error;
-      },
     });
     this.driver.open({
       registry: this.registry,
       journal: this.#journal,
+      hostId: "test",
       defaultPools: [...parseDefaultPools(this.defaultPools), ulaOf("test")],
     });
   }
 
   /** What dockerd asks when it starts; 28 asks for the address spaces before each pool. */
   register(): void {
-    void this.driver.capabilities;
+    this.seen.push(this.driver.capabilities);
   }
 
   askSpaces(times = 1): void {
-    for (let time = 0; time < times; time += 1) void this.driver.addressSpaces;
+    for (let time = 0; time < times; time += 1) this.seen.push(this.driver.addressSpaces);
   }
 
   /** @returns the pool's id */
