@@ -1,5 +1,6 @@
 // Running a program to its end, with its output kept and its failure told in full.
 import { spawn } from "node:child_process";
+import { patience } from "./patience.ts";
 
 export interface Result {
   /** What was asked for, as one line for messages. */
@@ -23,7 +24,7 @@ export interface RunOptions {
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<Result> {
   const [file, ...args] = argv;
   if (file === undefined) throw new Error("no program to run");
-  const seconds = options.timeout ?? 60;
+  const seconds = (options.timeout ?? 60) * patience;
   const began = performance.now();
   const child = spawn(file, args, { stdio: "pipe" });
   const output = { stdout: "", stderr: "" };

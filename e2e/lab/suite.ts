@@ -3,6 +3,7 @@ import { chosenEngines, type Engine } from "./engines.ts";
 import { Host } from "./host.ts";
 import { Lab } from "./lab.ts";
 import { expectNoLeak } from "./leaks.ts";
+import { patience } from "./patience.ts";
 import { report } from "./report.ts";
 import { snapshot } from "./snapshot.ts";
 
@@ -33,10 +34,10 @@ export function onEveryEngine(topic: string, define: (rows: Rows) => void, optio
     `${topic}, Docker $version, ${driver}`,
     ({ engine }) => {
       const bench = new Bench(engine, options);
-      afterAll(() => bench[Symbol.asyncDispose](), 60_000);
+      afterAll(() => bench[Symbol.asyncDispose](), 60_000 * patience);
       const row: Row = (sentence, body, seconds = 60) => {
         // The bench ends a row that takes too long; jest's own clock only guards the bench.
-        test(sentence, () => bench.run(sentence, body, seconds), (seconds + 60) * 1000);
+        test(sentence, () => bench.run(sentence, body, seconds), (seconds + 60) * 1000 * patience);
       };
       const pluginRow: Rows["pluginRow"] = (unlike, sentence, ...rest) => {
         if (isPlugin) row(sentence, ...rest);
@@ -107,7 +108,8 @@ async function reported(host: Host, title: string, error: unknown): Promise<Erro
 
 async function within(seconds: number, work: Promise<void>): Promise<void> {
   const { promise, reject } = Promise.withResolvers<never>();
-  const clock = setTimeout(() => reject(new Error(`the row did not end within ${seconds} s`)), seconds * 1000);
+  const limit = seconds * patience;
+  const clock = setTimeout(() => reject(new Error(`the row did not end within ${limit} s`)), limit * 1000);
   try {
     await Promise.race([work, promise]);
   } finally {

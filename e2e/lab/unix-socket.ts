@@ -1,5 +1,6 @@
 // Asking an HTTP server on a Unix socket, as the admin socket and dockerd are asked.
 import { request } from "node:http";
+import { patience } from "./patience.ts";
 
 export interface Answer {
   readonly status: number;
@@ -9,7 +10,7 @@ export interface Answer {
 /** GET `path`; undefined when nobody answers there. A socket inside a host is reached through /proc/PID/root. */
 export function get(socketPath: string, path: string): Promise<Answer | undefined> {
   return new Promise((resolve) => {
-    const call = request({ socketPath, path, timeout: 2000, agent: false }, (response) => {
+    const call = request({ socketPath, path, timeout: 2000 * patience, agent: false }, (response) => {
       let body = "";
       response.setEncoding("utf8").on("data", (text: string) => (body += text));
       response.once("end", () => resolve({ status: response.statusCode ?? 0, body }));

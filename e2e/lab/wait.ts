@@ -1,5 +1,6 @@
 // Waiting for something to become true, and saying what did not.
 import { setTimeout as sleep } from "node:timers/promises";
+import { patience } from "./patience.ts";
 
 export interface Patience {
   /** Seconds (10 when left out). */
@@ -14,11 +15,12 @@ export async function eventually<T>(
   look: () => Promise<T | undefined | false>,
   { within = 10, every = 50 }: Patience = {},
 ): Promise<T> {
-  const end = performance.now() + within * 1000;
+  const seconds = within * patience;
+  const end = performance.now() + seconds * 1000;
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
-    if (performance.now() >= end) throw new Error(`${what}: not within ${within} s`);
+    if (performance.now() >= end) throw new Error(`${what}: not within ${seconds} s`);
     await sleep(every);
   }
 }

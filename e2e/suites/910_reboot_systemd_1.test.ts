@@ -1,7 +1,7 @@
 // A reboot as an owner does it: systemd stops everything in order and starts it again, the driver before Docker.
 import { driver, isPlugin } from "../lab/suite.ts";
 import { eventually } from "../lab/wait.ts";
-import { docker, installPlugin, loadImage, PATIENCE, rebootFor, systemctl } from "../vm/machine.ts";
+import { docker, installPlugin, loadImage, STEP, rebootFor, systemctl } from "../vm/machine.ts";
 import { onBoot, onMachines, row } from "../vm/rows.ts";
 
 const server = ["busybox", "sleep", "3600"];
@@ -26,7 +26,7 @@ onMachines({ machines: 1 }, `a reboot under systemd, ${driver}`, () => {
       expect(await systemctl("is-active", "docker")).toBe("active");
       const running = async (): Promise<string> => docker("ps", "--format", "{{.Names}}");
       await eventually("both containers run", async () => (await running()).split("\n").length === 2, {
-        within: PATIENCE,
+        within: STEP,
         every: 1000,
       });
       expect((await running()).split("\n").sort()).toEqual(["north", "south"]);

@@ -1,7 +1,7 @@
 // Two kernels on one wire: Docker's own overlay between them, as a control that this tier can carry the suites of overlays.
 import { must } from "../lab/command.ts";
 import { eventually } from "../lab/wait.ts";
-import { docker, loadImage, number, PATIENCE } from "../vm/machine.ts";
+import { docker, loadImage, number, STEP, STEP_MS } from "../vm/machine.ts";
 import { addressOf, Peers } from "../vm/peers.ts";
 import { onMachine, onMachines, row } from "../vm/rows.ts";
 
@@ -12,14 +12,11 @@ onMachines({ machines: 2, modules: ["vxlan"] }, `two machines on a wire, machine
   beforeAll(async () => {
     peers = await Peers.open();
     await loadImage();
-  }, PATIENCE * 1000);
-  afterAll(
-    async () => {
-      await peers.part(other);
-      await peers[Symbol.asyncDispose]();
-    },
-    3 * PATIENCE * 1000,
-  );
+  }, STEP_MS);
+  afterAll(async () => {
+    await peers.part(other);
+    await peers[Symbol.asyncDispose]();
+  }, 3 * STEP_MS);
 
   row("reaches the other machine", async () => {
     await peers.meet(other, "up");
@@ -49,7 +46,7 @@ onMachines({ machines: 2, modules: ["vxlan"] }, `two machines on a wire, machine
     const reached = await eventually(
       "a ping to the other's name",
       async () => docker("exec", name, "ping", "-c1", "-W10", `on-${other}`).catch(() => undefined),
-      { within: PATIENCE, every: 2000 },
+      { within: STEP, every: 2000 },
     );
     expect(reached).toContain("1 packets received");
     await peers.meet(other, "reached");

@@ -3,6 +3,7 @@ import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { must, run, type Result, type RunOptions } from "../lab/command.ts";
 import { image, imageArchive, imageChanges } from "../lab/image.ts";
+import { patience } from "../lab/patience.ts";
 import { get, type Answer } from "../lab/unix-socket.ts";
 import { eventually } from "../lab/wait.ts";
 
@@ -11,17 +12,19 @@ export const number = Number(process.env.PORTOLAN_VM_MACHINE ?? "1");
 /** How often it has been switched on since it was made, this time included. */
 export const boot = Number(process.env.PORTOLAN_VM_BOOT ?? "1");
 
-/** Seconds that one step may take: an emulated processor starts a container in five to ten. */
-export const PATIENCE = 240;
+/** Seconds that one step may take, on a processor of its own: an emulated one has more. */
+export const STEP = 30;
+/** The same in milliseconds and on this processor, for jest. */
+export const STEP_MS = STEP * patience * 1000;
 
 /** Runs a program to its end, however it ends. */
 export function exec(argv: readonly string[], options: RunOptions = {}): Promise<Result> {
-  return run(argv, { timeout: PATIENCE, ...options });
+  return run(argv, { timeout: STEP, ...options });
 }
 
 /** The output of a docker command that has to succeed. */
 export function docker(...args: string[]): Promise<string> {
-  return must(["docker", ...args], { timeout: PATIENCE });
+  return must(["docker", ...args], { timeout: STEP });
 }
 
 /** A docker command that may fail. */
@@ -30,7 +33,7 @@ export function tryDocker(...args: string[]): Promise<Result> {
 }
 
 export function systemctl(...args: string[]): Promise<string> {
-  return must(["systemctl", ...args], { timeout: PATIENCE });
+  return must(["systemctl", ...args], { timeout: STEP });
 }
 
 /** Makes the image `busybox` known to the machine's Docker. */
@@ -38,7 +41,7 @@ export async function loadImage(): Promise<void> {
   const changes = imageChanges.flatMap((change) => ["--change", change]);
   await must(["docker", "import", ...changes, "-", image], {
     input: await readFile(await imageArchive()),
-    timeout: PATIENCE,
+    timeout: STEP,
   });
 }
 
@@ -53,7 +56,7 @@ export async function installPlugin(name: string): Promise<void> {
   await writeFile(`/etc/systemd/system/${name}.service`, unit);
   await systemctl("daemon-reload");
   await systemctl("enable", "--now", name);
-  await eventually(`${name} is ready`, async () => (await ask(name, "/healthz"))?.status === 200, { within: PATIENCE });
+  await eventually(`${name} is ready`, async () => (await ask(name, "/healthz"))?.status === 200, { within: STEP });
 }
 
 /**

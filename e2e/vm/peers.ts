@@ -1,7 +1,7 @@
 // How the machines of one run wait for each other: each says what it has reached, and the others hear it over the wire.
 import { createServer, get, type Server } from "node:http";
 import { eventually } from "../lab/wait.ts";
-import { number, PATIENCE } from "./machine.ts";
+import { number, STEP } from "./machine.ts";
 
 const PORT = 7946 + 1000; // clear of swarm's own ports
 
@@ -40,7 +40,7 @@ export class Peers implements AsyncDisposable {
   /** What another machine says under a name, as soon as it does. */
   hear(machine: number, name: string): Promise<string> {
     return eventually(`machine ${machine} says ${name}`, () => fetchWord(machine, name), {
-      within: 2 * PATIENCE,
+      within: 2 * STEP,
       every: 1000,
     });
   }
@@ -54,7 +54,7 @@ export class Peers implements AsyncDisposable {
   /** As `meet`, at the end: nobody goes, and takes the wire away, before the other knows that both are there. */
   async part(other: number): Promise<void> {
     await this.meet(other, "end");
-    await eventually("the other machine knows", () => Promise.resolve(this.#heard.has("end")), { within: PATIENCE });
+    await eventually("the other machine knows", () => Promise.resolve(this.#heard.has("end")), { within: STEP });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

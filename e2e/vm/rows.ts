@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describeWith, type Needs } from "../lab/needs.ts";
-import { ask, boot, exec, number, PATIENCE } from "./machine.ts";
+import { ask, boot, exec, number, STEP_MS } from "./machine.ts";
 
 const REPORTS = join(import.meta.dirname, "../../reports/e2e");
 
@@ -37,7 +37,7 @@ export function row(sentence: string, body: () => Promise<void>): void {
         throw error;
       }
     },
-    3 * PATIENCE * 1000,
+    3 * STEP_MS,
   );
 }
 
@@ -45,7 +45,7 @@ async function report(title: string): Promise<void> {
   const folder = join(REPORTS, `machine-${number}-boot-${boot}-${title.replaceAll(/[^a-z0-9]+/gi, "-").slice(0, 80)}`);
   await mkdir(folder, { recursive: true });
   for (const [name, argv] of Object.entries(questions)) {
-    const { stdout, stderr } = await exec(argv, { timeout: 60 }).catch((error: unknown) => ({
+    const { stdout, stderr } = await exec(argv, { timeout: 10 }).catch((error: unknown) => ({
       stdout: "",
       stderr: String(error),
     }));

@@ -19,7 +19,7 @@ const reports = join(repository, "reports/vm");
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const since = (start: number): string => `${((performance.now() - start) / 1000).toFixed(0)} s`;
 
-/** Emulation takes about 15 times as long; what waits for something in there has to know. */
+/** Emulation takes 10 to 20 times as long; whatever waits for something in there has to know. */
 const PATIENCE = "15";
 
 function jobs(words: string, command: string | undefined, kvm: boolean): readonly GroupJob[] {
