@@ -1,6 +1,6 @@
 // What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
 import type { BridgeSpec, VethSpec } from "@portolan/kernel";
-import { aliasOf, bridgeName, macOf, peerName, portName } from "./naming.ts";
+import { aliasOf, bridgeMac, bridgeName, peerName, portName } from "./naming.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
 /** An element of one of the firewall's sets. */
@@ -34,7 +34,7 @@ export function networkLayout(record: NetworkRecord): NetworkLayout {
   const { id, bridge, internal, mtu, subnets } = record;
   const families = subnets.map(({ family }) => family);
   return {
-    bridge: { name: bridge, mac: macOf(id), alias: aliasOf(id), ...(mtu !== undefined && { mtu }) },
+    bridge: { name: bridge, mac: bridgeMac(id), alias: aliasOf(id), ...(mtu !== undefined && { mtu }) },
     addresses: subnets.map(({ gateway }) => gateway),
     sysctls: sysctls(record),
     elements: [
@@ -59,6 +59,8 @@ function sysctls({ bridge, internal, subnets }: NetworkRecord): NetworkLayout["s
   return [
     ...loopback,
     [`net/ipv6/conf/${bridge}/disable_ipv6`, "0"],
+    // Until its link-local address is proved unique, which takes a second or two, the bridge finds no container's MAC.
+    [`net/ipv6/conf/${bridge}/accept_dad`, "0"],
     // A container must not tell the host where its default route goes.
     [`net/ipv6/conf/${bridge}/accept_ra`, "0"],
   ];

@@ -1,6 +1,7 @@
 // Calls as dockerd makes them, for tests: what a user wishes, as the driver's methods take it.
 import { Cidr, type CallContext, type EndpointId, type NetworkId } from "@portolan/sdk";
 import type { BridgeDriver } from "../driver.ts";
+import { bindings } from "./bindings.ts";
 
 export const networkId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "0") as NetworkId;
 export const endpointId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "f") as EndpointId;
@@ -70,6 +71,19 @@ export class Calls {
       sandboxKey: `/var/run/docker/netns/${name}`,
       options: sandboxOptions,
     });
+  }
+
+  /** @param ports as behind `docker run -p` */
+  publish(network: string, name: string, ports: readonly string[], noProxy6To4 = false): Promise<void> {
+    return this.#driver().programExternalConnectivity({
+      networkId: networkId(network),
+      endpointId: endpointId(name),
+      options: { ...sandboxOptions, portMap: bindings(...ports), noProxy6To4 },
+    });
+  }
+
+  unpublish(network: string, name: string): Promise<void> {
+    return this.#driver().revokeExternalConnectivity({ networkId: networkId(network), endpointId: endpointId(name) });
   }
 
   leave(network: string, name: string): Promise<void> {
