@@ -33,12 +33,23 @@ export function idInAlias(alias: string | undefined): string | undefined {
   return alias?.startsWith(`${ALIAS_PREFIX} `) ? alias.slice(ALIAS_PREFIX.length + 1) : undefined;
 }
 
+/** The same whenever the bridge is rebuilt under containers that have its address in their neighbour tables. */
+export function bridgeMac(network: NetworkId): Mac {
+  return macFrom(network);
+}
+
 /**
- * A locally administered address of one station. It looks random, as the id does, and is the same whenever the same
- * request is repeated, or a bridge is rebuilt under containers that have its address in their neighbour tables.
+ * Follows from the network and the endpoint's first address: whoever gets that address next has this MAC address too, so
+ * that no neighbour's table is wrong when a container comes back with another endpoint id. Docker up to 27 announces no
+ * address (gratuitous ARP), and its own bridge driver made the MAC address out of the IP address for the same reason.
  */
-export function macOf(id: NetworkId | EndpointId): Mac {
-  const bytes = createHash("sha256").update(id).digest().subarray(0, 6);
+export function endpointMac(network: NetworkId, endpoint: EndpointId, [address]: readonly string[]): Mac {
+  return macFrom(`${network} ${address ?? endpoint}`);
+}
+
+/** A locally administered address of one station, that looks random. */
+function macFrom(text: string): Mac {
+  const bytes = createHash("sha256").update(text).digest().subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
   return parseMac(bytes.toString("hex").replace(/..(?!$)/g, "$&:"));
 }

@@ -11,7 +11,7 @@ import {
   type Mac,
   type NetworkId,
 } from "@portolan/sdk";
-import { bridgeName, macOf, peerName } from "./naming.ts";
+import { bridgeName, endpointMac, peerName } from "./naming.ts";
 import { LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
 import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
@@ -169,12 +169,13 @@ export function planEndpoint(
   if (network?.progress !== "made") throw unknownNetwork(networkId);
   const addresses = [given.address, given.addressIPv6].filter((address) => address !== undefined);
   for (const address of addresses) checkAddress(address, network);
-  const mac = given.macAddress ?? macOf(id);
+  const texts = addresses.map(String);
+  const mac = given.macAddress ?? endpointMac(networkId, id, texts);
   const record: EndpointRecord = {
     id,
     network: networkId,
     progress: "intent",
-    addresses: addresses.map(String),
+    addresses: texts,
     mac,
   };
   return {
