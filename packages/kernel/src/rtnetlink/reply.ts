@@ -17,7 +17,7 @@ const NLMSGERR_ATTR_MSG = 1;
 /** Reads an NLMSG_ERROR, which is also what an ACK is. */
 export function readAck(frame: NetlinkMessage): Verdict {
   const { data, flags } = frame;
-  const errno = -data.readInt32LE(0);
+  const errno = Math.abs(data.readInt32LE(0));
   if ((flags & FlagsAck.ACK_TLVS) === 0) return { errno };
   // The request is repeated behind the errno, in full unless the kernel says that it capped it to its header.
   const repeated = (flags & FlagsAck.CAPPED) !== 0 ? NLMSG_HEADER : align(data.readUInt32LE(ERROR_HEADER));
@@ -28,7 +28,7 @@ export function readAck(frame: NetlinkMessage): Verdict {
 export function readDone(frame: NetlinkMessage): Verdict {
   const { data, flags } = frame;
   if (data.length < ERROR_HEADER) return { errno: 0 };
-  const errno = -data.readInt32LE(0);
+  const errno = Math.abs(data.readInt32LE(0));
   return (flags & FlagsAck.ACK_TLVS) === 0 ? { errno } : { errno, ...readWords(data.subarray(ERROR_HEADER)) };
 }
 

@@ -3,8 +3,8 @@ import { Flags, FlagsAck, FlagsGet, FlagsNew, MessageType, rt, type NetlinkMessa
 import { NLMSG_ERROR } from "./reply.ts";
 
 export interface Trace {
-  sent(message: Pick<NetlinkMessage, "type" | "flags" | "seq">, payload: Buffer, purpose: string): void;
-  received(message: NetlinkMessage): void;
+  readonly sent: (message: Pick<NetlinkMessage, "type" | "flags" | "seq">, payload: Buffer, purpose: string) => void;
+  readonly received: (message: NetlinkMessage) => void;
 }
 
 const silent: Trace = { sent: () => undefined, received: () => undefined };
