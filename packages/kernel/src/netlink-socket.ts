@@ -28,7 +28,7 @@ export function openNetlinkSocket(protocol: Protocol): RawNetlinkSocket {
 
 /**
  * Closes on the next turn of the event loop. Closing inside one of the library's callbacks, or in a promise continuation that
- * runs at its end, makes it use a poll handle that is gone when the socket was writable too (0.3.0, `RunCompleted`).
+ * runs at its end, would make it use a poll handle that is gone if the socket was writable too (0.3.0, by reading `RunCompleted`).
  */
 export function closeNetlinkSocket(socket: RawNetlinkSocket): void {
   for (const event of ["message", "truncatedMessage"] as const) socket.removeAllListeners(event);
