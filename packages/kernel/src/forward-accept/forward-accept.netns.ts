@@ -1,8 +1,8 @@
 // The accept rules beside FORWARD chains as Docker makes them, in both kinds of iptables, and with packets.
-import { execFileSync } from "node:child_process";
 import { isKernelError } from "../kernel-error.ts";
 import type { ForwardAccept } from "../kernel.ts";
 import { NftablesByLibrary } from "../nftables/nftables.ts";
+import { runProgram } from "../process.ts";
 import { ProcSysctls } from "../sysctls.ts";
 import { output } from "../testing/command.ts";
 import { makeNetns, type Netns } from "../testing/netns.ts";
@@ -112,7 +112,7 @@ inOwnNamespace("forwardAccept", () => {
     expect(await rules("iptables-nft", "FORWARD")).toEqual(["-A FORWARD -j PORTOLAN-FORWARD"]);
   });
 
-  it("needs no iptables for the tables of iptables-nft, and makes none without it", () => {
+  it("needs no iptables for the tables of iptables-nft, and makes none without it", async () => {
     // In a namespace of its own, because legacy tables that other tests made stay as long as theirs.
     const program = `
       import { execFileSync } from "node:child_process";
@@ -130,8 +130,8 @@ inOwnNamespace("forwardAccept", () => {
       const rules = execFileSync("iptables-nft", ["-S", "FORWARD"], { encoding: "utf8" });
       process.stdout.write(JSON.stringify({ fresh, ruleset, withTable, rules }));`;
     const node = [process.execPath, "--input-type=module", "-e", program] as const;
-    const said = execFileSync("unshare", ["--net", ...node], { encoding: "utf8" });
-    expect(JSON.parse(said)).toEqual({
+    const said = await runProgram("unshare", ["--net", ...node]);
+    expect(JSON.parse(said?.stdout ?? "")).toEqual({
       fresh: false,
       ruleset: [],
       withTable: true,
