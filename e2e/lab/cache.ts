@@ -33,7 +33,7 @@ export async function cached(name: string, build: (path: string) => Promise<void
 }
 
 /** Holds the lock file until disposed, or until this process dies: the kernel lets go of a dead holder's lock. */
-export async function lock(path: string): Promise<AsyncDisposable> {
+async function lock(path: string): Promise<AsyncDisposable> {
   const holder = spawn("flock", ["--exclusive", path, "-c", "echo held; exec cat"], {
     stdio: ["pipe", "pipe", "inherit"],
   });

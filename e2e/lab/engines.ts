@@ -11,7 +11,7 @@ export interface Engine {
   readonly aptOptions: readonly string[];
 }
 
-export const engines: readonly Engine[] = [
+const engines: readonly Engine[] = [
   { version: "20.10.24", suite: "bookworm", client: "in docker.io", aptOptions: [] },
   { version: "26.1.5", suite: "trixie", client: "docker-cli", aptOptions: [] },
   {

@@ -4,7 +4,7 @@ import { snapshot } from "./snapshot.ts";
 import { eventually } from "./wait.ts";
 
 /** Sentences that tell how `after` differs from `before`; none when it does not. A fact may occur several times. */
-export function differences(before: readonly string[], after: readonly string[]): string[] {
+function differences(before: readonly string[], after: readonly string[]): string[] {
   return [
     ...without(after, before).map((fact) => `left behind: ${fact}`),
     ...without(before, after).map((fact) => `no longer there: ${fact}`),

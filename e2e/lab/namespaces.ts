@@ -50,7 +50,7 @@ export function onlyChild(pid: number): Promise<number> {
 }
 
 /** The words before a command that is to run in the network namespace of process `pid`. */
-export function inNetworkOf(pid: number): string[] {
+function inNetworkOf(pid: number): string[] {
   return ["nsenter", `--net=/proc/${pid}/ns/net`, "--"];
 }
 

@@ -14,7 +14,7 @@ export const isPlugin = driver !== "bridge";
 type Body = (host: Host) => Promise<void>;
 
 /** Adds a test. Its host has dockerd, the image, and the driver's plugin, and nothing else. */
-export type Row = (sentence: string, body: Body, seconds?: number) => void;
+type Row = (sentence: string, body: Body, seconds?: number) => void;
 
 export interface Rows {
   readonly row: Row;
