@@ -27,6 +27,7 @@ for word in $(cat /proc/cmdline); do
   case $word in portolan.machine=*) number=${word#*=} ;; esac
 done
 ip link set lo up
+modprobe virtio_net # udev may not have come that far
 if [ -e /sys/class/net/eth0 ]; then
   ip address replace "198.51.100.$((10 + number))/24" dev eth0
   ip -6 address replace "fd00:120::$((10 + number))/64" dev eth0 nodad
