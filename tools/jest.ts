@@ -20,7 +20,8 @@ const namespace = ["unshare", "--net", "--mount", "--propagation", "private", "-
 
 const perProject: Record<string, readonly string[]> = {
   unit: jest,
-  netns: [...namespace, ...jest, "--runInBand"],
+  // An attempt that must fail takes a second or more, and a busy machine takes its time.
+  netns: [...namespace, ...jest, "--runInBand", "--testTimeout=30000"],
   e2e: [...jest, "--runInBand"],
 };
 

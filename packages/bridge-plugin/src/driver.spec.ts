@@ -99,6 +99,7 @@ describe("a network", () => {
     ]);
     await host.restart();
     expect(status().pendingDeletes).toHaveLength(1);
+    expect(await host.metrics.text()).toContain("portolan_pending_deletes 1\n");
     host.failing = undefined;
     await host.bridge.look();
     expect(status().pendingDeletes).toEqual([]);

@@ -1,6 +1,6 @@
 // A host for tests: a kernel in memory and a disk that outlive the driver, and the driver's lives on them.
 import { FakeKernel } from "@portolan/kernel/testing";
-import { silentLogger, type Logger } from "@portolan/sdk";
+import { Metrics, silentLogger, type Logger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openBridge, type Bridge } from "../bridge.ts";
 import type { Patience } from "../reconcile.ts";
@@ -14,6 +14,7 @@ export class TestHost extends Calls {
   readonly disk = new MemoryDisk();
   readonly kernel: FakeKernel;
   readonly logged: string[] = [];
+  readonly metrics = new Metrics();
   /** Steps of the kernel that contain this text fail. */
   failing: string | undefined;
   bridge!: Bridge;
@@ -37,7 +38,7 @@ export class TestHost extends Calls {
     const { store } = await openMemoryStore({ disk: this.disk, schema });
     const note = (msg: string) => void this.logged.push(msg);
     const log: Logger = { ...silentLogger, info: note, warn: note, error: note };
-    this.bridge = await openBridge({ kernel: this.kernel, store, log, patience });
+    this.bridge = await openBridge({ kernel: this.kernel, store, log, metrics: this.metrics, patience });
     await this.bridge.start();
   }
 
