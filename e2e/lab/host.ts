@@ -23,7 +23,10 @@ const INSIDE = "/opt/portolan";
 const PATH = `/usr/sbin:/usr/bin:/sbin:/bin:${INSIDE}/node_modules/.bin`;
 
 /** Where the executables are that a user would have on PATH. */
-const executables: Readonly<Record<string, string>> = { "ts-bridge": "packages/bridge-plugin/dist/main.js" };
+const executables: Readonly<Record<string, string>> = {
+  "ts-bridge": "packages/bridge-plugin/dist/main.js",
+  "ts-ipam": "packages/ipam-plugin/dist/main.js",
+};
 
 export class Host implements AsyncDisposable {
   readonly lab: Lab;

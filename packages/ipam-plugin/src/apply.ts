@@ -60,6 +60,8 @@ export async function applyTold(registry: Registry, journal: Journal, told: Told
     const { space, since, missed = 0 } = pool.record;
     if (space !== SPACES.local || since >= told.since) continue;
     const named = told.pools.get(pool.id);
+    // Which pool a repeated hint means may stay unknown.
+    if (!named && pool.record.hint !== undefined) continue;
     if (!named) {
       if (missed + 1 < LOOKS) {
         undos.push(registry.update(pool, { ...pool.record, missed: missed + 1 }));

@@ -20,7 +20,17 @@ import { holds, parseAddress, printAddress, printPrefix } from "./addresses/ip.t
 import { addPool, applyTold, freeAddress, givePoolAgain, holdAddress, removePool, type Judged } from "./apply.ts";
 import type { HostView } from "./host.ts";
 import type { Journal } from "./journal.ts";
-import { inUseError, overlapError, planAddress, planShelf, planSubnet, planWish, recordOf } from "./plan.ts";
+import {
+  inUseError,
+  overlapError,
+  planAddress,
+  planShelf,
+  planSubnet,
+  planWish,
+  poolMeant,
+  poolsForHint,
+  recordOf,
+} from "./plan.ts";
 import { poolIdOf, type Pool } from "./pool.ts";
 import { SPACES, type Registry, type Shelf } from "./registry.ts";
 import { Replay, type Told } from "./replay.ts";
@@ -84,8 +94,10 @@ export class PortolanIpamDriver implements IpamDriver {
   async requestPool(request: RequestPoolRequest, call: CallContext): Promise<RequestPoolReply> {
     const { registry, journal, defaultPools } = this.books;
     const wish = planWish(request);
-    if (wish.subnet) this.#replay.poolNamed();
-    else this.#replay.dailyWork();
+    if (wish.subnet ?? wish.hint) this.#replay.poolNamed();
+    const hinted = poolsForHint(registry, wish).find(({ id }) => this.#replay.awaits(id));
+    if (hinted && this.#replay.claimPool(hinted.id, false)) return replyFor(hinted);
+    if (!wish.subnet) this.#replay.dailyWork();
     const subnet = wish.subnet ?? planSubnet(wish, registry, defaultPools, await this.#parts.host.taken(wish.family));
     const record = recordOf(wish, subnet, this.#now());
     const known = registry.pool(poolIdOf(record));
@@ -110,7 +122,9 @@ export class PortolanIpamDriver implements IpamDriver {
   }
 
   async requestAddress(request: RequestAddressRequest, call: CallContext): Promise<RequestAddressReply> {
-    const pool = this.#poolOf(request);
+    const answered = this.#poolOf(request);
+    const pool = poolMeant(this.books.registry, answered, request.address);
+    if (pool !== answered) this.#replay.moveClaim(answered.id, pool.id);
     if (request.address === undefined) this.#mustBeNew(pool, request);
     const plan = planAddress(pool, request, this.#now());
     if (plan.kind === "repeat") {
@@ -121,7 +135,7 @@ export class PortolanIpamDriver implements IpamDriver {
       }
       return { address: addressAt(pool, plan.offset) };
     }
-    if (request.gateway) this.#mustBeNew(pool, request);
+    if (request.gateway) this.#mustBeNew(answered, request);
     call.signal.throwIfAborted();
     this.#replay.noteAddress(pool.id, plan.offset);
     await holdAddress(this.books.journal, pool, plan.offset, plan.held);

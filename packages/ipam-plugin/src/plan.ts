@@ -28,6 +28,8 @@ export interface PoolWish {
   readonly range?: Prefix;
   /** Prefix length of a subnet to be chosen, from a hint such as 0.0.0.0/24. */
   readonly size?: number;
+  /** That hint as given. */
+  readonly hint?: string;
   readonly options: PoolOptions;
   readonly given: Readonly<Record<string, string>>;
 }
@@ -56,7 +58,7 @@ export function planWish(request: RequestPoolRequest): PoolWish {
     if (range) throw new PluginError(`an --ip-range needs a --subnet, and ${pool.toString()} leaves the choice to us`);
     if (subnet.length === 0)
       throw new PluginError(`${pool.toString()} is no subnet`, { hint: "Give a size such as 0.0.0.0/24." });
-    return { ...wish, size: subnet.length };
+    return { ...wish, size: subnet.length, hint: pool.toString() };
   }
   if (range && !covers(subnet, range)) {
     throw new PluginError(
@@ -67,9 +69,27 @@ export function planWish(request: RequestPoolRequest): PoolWish {
   return { ...wish, subnet, ...(range ? { range } : {}) };
 }
 
-export function recordOf({ space, range, given }: PoolWish, subnet: Prefix, now: number): PoolRecord {
+export function recordOf({ space, range, hint, given }: PoolWish, subnet: Prefix, now: number): PoolRecord {
   const ranged = range ? { range: printPrefix(range) } : {};
-  return { space, subnet: printPrefix(subnet), ...ranged, options: given, since: now };
+  const hinted = hint === undefined ? {} : { hint };
+  return { space, subnet: printPrefix(subnet), ...ranged, ...hinted, options: given, since: now };
+}
+
+/** The pools that were made for such a hint: dockerd repeats the hint, not what came of it. */
+export function poolsForHint(registry: Registry, { space, hint }: { space: string; hint?: string }): Pool[] {
+  if (hint === undefined) return [];
+  return [...registry.pools()].filter(({ record }) => record.space === space && record.hint === hint);
+}
+
+/**
+ * The pool that an address belongs to: the one named, except while dockerd repeats hints. Of several pools for the same
+ * hint we cannot know which it means until it names an address.
+ */
+export function poolMeant(registry: Registry, pool: Pool, address: string | undefined): Pool {
+  if (address === undefined || pool.record.hint === undefined) return pool;
+  const parsed = parseAddress(address);
+  if (holds(pool.subnet, parsed)) return pool;
+  return poolsForHint(registry, pool.record).find(({ subnet }) => holds(subnet, parsed)) ?? pool;
 }
 
 /** The subnet for a wish that leaves it to us. */

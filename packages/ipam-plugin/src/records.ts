@@ -15,6 +15,8 @@ export interface PoolRecord {
   readonly range?: string;
   /** The --ipam-opt map, as given. */
   readonly options: Readonly<Record<string, string>>;
+  /** The size that was asked for in place of a subnet, as given: `0.0.0.0/26`. dockerd repeats it at its start. */
+  readonly hint?: string;
   /** Milliseconds since 1970. */
   readonly since: number;
   /** How many starts of dockerd in a row did not repeat this pool though they repeated others. */

@@ -175,6 +175,33 @@ describe.each(engines)("the start of dockerd %s", (engine) => {
     expect(await dockerd.create({ pool: "10.99.0.0/25" })).toBe("tsLocal/10.99.0.0/25");
   });
 
+  it("may repeat the sizes it asked for in place of subnets, in any order", async () => {
+    const pools = [await dockerd.create({ pool: "0.0.0.0/26" }), await dockerd.create({ pool: "0.0.0.0/26" })];
+    const containers = await Promise.all(pools.map((id) => host.address(id)));
+    host.clock += 1000;
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      // prettier-ignore
+      dockerd.start();
+      for (const which of order) {
+        host.askSpaces(ENGINES[engine].repeating);
+        const answered = await host.pool("0.0.0.0/26");
+        const gateway = `10.64.0.${which === 0 ? 1 : 65}`;
+        expect(await host.address(answered, { gateway: true, address: gateway })).toBe(`${gateway}/26`);
+        expect(await host.address(answered, containers[which]!.slice(0, -3))).toBe(containers[which]);
+      }
+      await host.releaseAddress(pool, "10.92.0.77");
+      await host.settle();
+      host.clock += 1000;
+    }
+    expect(host.subnetOf(await dockerd.create({ pool: "0.0.0.0/26" }))).toBe("10.64.0.128/26");
+    for (const [index, id] of pools.entries()) {
+      await expect(host.address(id, containers[index]!.slice(0, -3))).rejects.toThrow("Address already in use");
+    }
+  });
+
   it("proves nothing when dockerd names no pool: the plugin was away while it started", async () => {
     for (let round = 0; round < 3; round += 1) {
       dockerd.start();

@@ -67,7 +67,12 @@ export class Replay {
     this.#asked += 1;
   }
 
-  /** A pool was requested by its subnet. */
+  /** Whether dockerd may still be repeating, and has not repeated this pool yet. */
+  awaits(id: PoolId): boolean {
+    return this.#ongoing() && !this.#claims.has(id);
+  }
+
+  /** A pool was requested by its subnet, or by a hint that was given before. */
   poolNamed(): void {
     this.#pace += String(this.#asked);
     this.#asked = 0;
@@ -92,6 +97,14 @@ export class Replay {
     if (!lasting && (this.#claims.has(id) || !this.#ongoing())) return false;
     this.#claims.set(id, { repeated: new Set(), tentative: true, lasting });
     return true;
+  }
+
+  /** The pool claimed last turns out to be another one, made for the same hint. */
+  moveClaim(from: PoolId, to: PoolId): void {
+    const claim = this.#claims.get(from);
+    if (claim?.tentative !== true || this.#claims.has(to) || !this.#ongoing()) return;
+    this.#claims.delete(from);
+    this.#claims.set(to, claim);
   }
 
   /**
