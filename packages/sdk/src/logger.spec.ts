@@ -42,6 +42,12 @@ test("an error is its message, and the stack where it began is a field, so that 
   expect(JSON.parse(lines[0]!)).toMatchObject({ err: "first\nsecond", stack: origin.stack });
 });
 
+test("a refusal has no stack: nothing broke", async () => {
+  const refusal = PluginError.from(new PluginError('option "x" is unknown'), { op: "create network" });
+  const lines = await linesOf({ format: "json" }, (logger) => logger.error("failed", { err: refusal }));
+  expect(JSON.parse(lines[0]!)).not.toHaveProperty("stack");
+});
+
 test("text for people keeps an error's lines together", async () => {
   const lines = await linesOf({ format: "text" }, (logger) =>
     logger.warn("failed", { err: new Error("a\nb"), network: NETWORK }),

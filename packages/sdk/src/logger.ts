@@ -1,7 +1,7 @@
 // Log lines: one line a request, JSON for machines, text for a terminal.
 import type { Writable } from "node:stream";
 import { createLogger as createWinston, format, transports } from "winston";
-import { messageOf } from "./plugin-error.ts";
+import { messageOf, PluginError } from "./plugin-error.ts";
 import { shortId } from "./values.ts";
 
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
@@ -63,15 +63,16 @@ function lineFields(msg: unknown, { verb, network, endpoint, ms, err, ...others 
     ms: ms === undefined ? undefined : Math.round(ms * 100) / 100,
     msg,
     err: err === undefined ? undefined : messageOf(err),
-    stack: originOf(err)?.stack,
+    stack: stackOf(err),
     ...others,
   };
 }
 
-/** The error at the bottom: its stack shows where the trouble began. */
-function originOf(err: unknown): Error | undefined {
+/** Where the trouble began. A refusal, which is a PluginError down to the bottom, is no trouble. */
+function stackOf(err: unknown): string | undefined {
   if (!Error.isError(err)) return undefined;
-  return originOf(err.cause) ?? err;
+  if (Error.isError(err.cause)) return stackOf(err.cause);
+  return err instanceof PluginError ? undefined : err.stack;
 }
 
 function textLine({ time, level, plugin, msg, stack: _stack, ...fields }: Record<string, unknown>): string {
