@@ -1,11 +1,9 @@
 // `make e2e-vm SHELL=1`: a machine with systemd, Docker and the repository, and its console on this terminal.
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { cacheDirectory } from "../lab/cache.ts";
 import { engineCalled } from "../lab/engines.ts";
 import { image } from "./image.ts";
 import { disksOf } from "./job.ts";
 import { makeDisks, power } from "./qemu.ts";
+import { openRun } from "./runs.ts";
 
 const WELCOME = `
 You will be root on the machine's console. /opt/portolan is the repository as it is now, writable and forgotten at the end.
@@ -13,33 +11,18 @@ You will be root on the machine's console. /opt/portolan is the repository as it
 `;
 const DAY = 24 * 60 * 60;
 
-/** Resolves with an exit status when the machine is off again. Without a terminal the console only shows what it says. */
+/** Resolves with an exit status when the machine is off again. */
 export async function openConsole(repository: string, kvm: boolean): Promise<number> {
-  const runs = join(cacheDirectory(), "vm/runs");
-  await mkdir(runs, { recursive: true });
-  const directory = await mkdtemp(join(runs, "console-"));
-  try {
-    const made = await image();
-    await makeDisks(made, directory);
-    const job = { command: "", environment: {}, engines: [engineCalled("trixie")] };
-    const disks = await disksOf(job, repository, directory);
-    process.stdout.write(WELCOME);
-    const say = (line: string): void => void process.stderr.write(`${line}\n`);
-    const machine = {
-      image: made,
-      directory,
-      disks,
-      number: 1,
-      boot: 1,
-      systemd: true,
-      console: true,
-      timeout: DAY,
-      say,
-    };
-    const problem = await power(machine, kvm);
-    if (problem !== undefined) say(problem);
-    return problem === undefined ? 0 : 1;
-  } finally {
-    await rm(directory, { recursive: true });
-  }
+  await using run = await openRun("console");
+  const { directory } = run;
+  const made = await image();
+  await makeDisks(made, directory);
+  const job = { command: "", environment: {}, engines: [engineCalled("trixie")] };
+  const disks = await disksOf(job, repository, directory);
+  process.stdout.write(WELCOME);
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const common = { number: 1, boot: 1, systemd: true, console: true, timeout: DAY, say };
+  const problem = await power({ ...common, image: made, directory, disks }, kvm);
+  if (problem !== undefined) say(problem);
+  return problem === undefined ? 0 : 1;
 }

@@ -1,13 +1,13 @@
 // Running one group of suites on its machines, with reboots where a suite asks for one.
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { cacheDirectory } from "../lab/cache.ts";
 import { eventually } from "../lab/wait.ts";
 import { image } from "./image.ts";
 import { disksOf, type Job } from "./job.ts";
 import { emptyResult, makeDisks, power, type Machine } from "./qemu.ts";
 import { unpack, type Result } from "./results.ts";
+import { openRun } from "./runs.ts";
 
 export interface Setting {
   readonly repository: string;
@@ -33,25 +33,20 @@ export interface GroupJob extends Job {
 
 /** @throws NoResult */
 export async function runGroup(job: GroupJob, setting: Setting): Promise<readonly Result[]> {
-  const runs = join(cacheDirectory(), "vm/runs");
-  await mkdir(runs, { recursive: true });
-  const directory = await mkdtemp(join(runs, `${job.name}-`));
-  try {
-    const machines = await Promise.all(
-      Array.from({ length: job.machines }, (_, index) => machine(index + 1, job, setting, directory)),
-    );
-    const results: Result[] = [];
-    let command = job.command;
-    for (let boot = 1; ; boot += 1) {
-      const disks = await disksOf({ ...job, command }, setting.repository, directory);
-      const found = await Promise.all(machines.map((each) => once({ ...each, disks, boot }, job, setting)));
-      results.push(...found);
-      const again = new Set(found.flatMap((result) => result.again));
-      if (again.size === 0 || found.some(({ status }) => status !== 0)) return results;
-      command = job.commandAgain([...again]);
-    }
-  } finally {
-    await rm(directory, { recursive: true });
+  await using run = await openRun(job.name);
+  const { directory } = run;
+  const machines = await Promise.all(
+    Array.from({ length: job.machines }, (_, index) => machine(index + 1, job, setting, directory)),
+  );
+  const results: Result[] = [];
+  let command = job.command;
+  for (let boot = 1; ; boot += 1) {
+    const disks = await disksOf({ ...job, command }, setting.repository, directory);
+    const found = await Promise.all(machines.map((each) => once({ ...each, disks, boot }, job, setting)));
+    results.push(...found);
+    const again = new Set(found.flatMap((result) => result.again));
+    if (again.size === 0 || found.some(({ status }) => status !== 0)) return results;
+    command = job.commandAgain([...again]);
   }
 }
 

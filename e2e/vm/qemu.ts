@@ -46,7 +46,8 @@ function commandLine(machine: Machine, kvm: boolean): readonly string[] {
     ...(machine.systemd ? [] : [`portolan.init=${BARE_INIT}`]),
   ];
   return [
-    "qemu-system-x86_64",
+    // Should this process be killed, the machine goes with it.
+    ...["setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64"],
     ...["-machine", "q35,usb=off,vmport=off", "-nodefaults", "-display", "none", "-no-reboot"],
     // Two emulated processors panic now and then: the kernel patches its text while the other one runs it.
     ...(kvm ? ["-accel", "kvm", "-cpu", "host", "-smp", "2"] : ["-accel", "tcg", "-cpu", "max", "-smp", "1"]),
