@@ -73,7 +73,8 @@ function firewallLines(object: Readonly<Record<string, unknown>>): readonly stri
     expr,
     elem = [],
   } = content as { name?: string; chain?: string; expr?: unknown; elem?: unknown[] };
-  if (kind === "set") return [`set ${name}`, ...elem.map((element) => `${name}: ${JSON.stringify(element)}`)];
+  if (kind === "set" || kind === "map")
+    return [`${kind} ${name}`, ...elem.map((element) => `${name}: ${JSON.stringify(element)}`)];
   return [kind === "rule" ? `${chain}: ${JSON.stringify(expr)}` : `${kind} ${name}`];
 }
 
