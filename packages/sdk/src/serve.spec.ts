@@ -273,6 +273,32 @@ describe("a driver that fails", () => {
   });
 });
 
+test("an endpoint that was made for a dockerd that has died meanwhile is taken back", async () => {
+  const started = Promise.withResolvers<undefined>();
+  const hungUp = Promise.withResolvers<undefined>();
+  const deleted = Promise.withResolvers<EndpointRequest>();
+  const network = nullNetwork({
+    createEndpoint: async () => {
+      started.resolve(undefined);
+      await hungUp.promise;
+      return {};
+    },
+    deleteEndpoint: (request) => {
+      deleted.resolve(request);
+      return Promise.resolve();
+    },
+  });
+  await using it = await rig({ network });
+  const dockerd = await RawConnection.open(it.socket);
+  dockerd.send("NetworkDriver.CreateEndpoint", createEndpointBody);
+  await started.promise;
+  dockerd[Symbol.dispose]();
+  await dockerd.closed;
+  await sleep(50); // the server's side learns of it in its own time
+  hungUp.resolve(undefined);
+  expect(await deleted.promise).toMatchObject({ endpointId: ENDPOINT });
+});
+
 describe("the deadline", () => {
   test("gives dockerd an error and the driver an aborted signal", async () => {
     let seen: CallContext | undefined;

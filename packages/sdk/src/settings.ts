@@ -22,7 +22,7 @@ export interface SettingDeclaration<T> {
 export type SettingDeclarations = Readonly<Record<string, SettingDeclaration<any>>>;
 type ValueOf<D> = D extends { readonly type: OptionType<infer T> } ? T : never;
 
-export type SettingValues<D extends SettingDeclarations> = {
+type SettingValues<D extends SettingDeclarations> = {
   readonly [Name in keyof D as D[Name] extends { readonly default: unknown } ? Name : never]: ValueOf<D[Name]>;
 } & {
   readonly [Name in keyof D as D[Name] extends { readonly default: unknown } ? never : Name]?: ValueOf<D[Name]>;

@@ -5,7 +5,7 @@ import type { Listener } from "./listener.ts";
 import { unix } from "./unix.ts";
 
 /** In the plugin's file system; on the host it is `/run/docker/plugins/<plugin id>`. */
-export const PLUGIN_DIRECTORY = "/run/docker/plugins";
+const PLUGIN_DIRECTORY = "/run/docker/plugins";
 
 /** @param socket the file name under `Interface.Socket` in config.json, without directory */
 export function managed(socket: string, directory = PLUGIN_DIRECTORY): Listener {

@@ -117,7 +117,9 @@ export class VerbHandler<Driver> {
     try {
       const reply = await settledOrAborted(work, call.signal);
       const body = this.#verb.encode(reply, request);
-      if (!isHeard()) throw new PluginError("dockerd hung up before it was answered");
+      if (this.#verb.takenBackBy !== undefined && !isHeard()) {
+        throw new PluginError("dockerd hung up before it was answered");
+      }
       rest();
       return body;
     } catch (error) {

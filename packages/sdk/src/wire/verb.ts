@@ -9,7 +9,7 @@ export interface LockRequest {
 }
 
 /** A verb whose answer follows from the driver alone: no body, no waiting for readiness, no locks. */
-export interface FixedVerb<Driver> {
+interface FixedVerb<Driver> {
   readonly kind: "fixed";
   readonly needsBody: false;
   readonly waitsForReady: false;
