@@ -18,7 +18,7 @@ export interface Disks {
   readonly docker: string;
   /** Empty directory where the root is put together. */
   readonly root: string;
-  /** The address of a machine that refuses look-ups. Docker puts public resolvers in place of a local address. */
+  /** The address of a resolver. Docker puts public ones in place of a local address. */
   readonly nameserver: string;
   /** Seen as /opt/portolan, not writable. */
   readonly repository: string;
@@ -95,7 +95,7 @@ function nameHost(): void {
   writeFileSync("/etc/hosts", `127.0.0.1 localhost ${disks.name}\n::1 localhost ${disks.name}\n`);
   writeFileSync("/etc/machine-id", `${disks.machineId}\n`);
   rmSync("/etc/resolv.conf", { force: true });
-  // That server listens on other ports, so a look-up fails at once; where nobody answers it costs dockerd 20 s.
+  // It answers that there is no such name. Where nobody answers, a look-up costs dockerd 20 s.
   writeFileSync("/etc/resolv.conf", `nameserver ${disks.nameserver}\n`);
 }
 
