@@ -44,7 +44,10 @@ export default tseslint.config(
     files: ["packages/kernel/**", "packages/state/**"],
     rules: imports(PROCESSES, not("@portolan/sdk", "This package knows nothing of Docker's protocol."), ...plugins),
   },
-  { files: ["packages/state/**"], rules: imports(NETLINK, PROCESSES, not("@portolan/sdk", "No protocol here."), ...plugins) },
+  {
+    files: ["packages/state/**"],
+    rules: imports(NETLINK, PROCESSES, not("@portolan/sdk", "No protocol here."), ...plugins),
+  },
   { files: ["packages/*-plugin/**"], rules: imports(NETLINK, PROCESSES, ...plugins) },
   {
     files: ["packages/kernel/src/process.ts", "tools/**", "**/*.spec.ts", "**/*.netns.ts", "e2e/**", "bench/**"],

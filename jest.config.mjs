@@ -10,7 +10,11 @@ const common = {
 export default {
   reporters: ["default", "<rootDir>/tools/count-reporter.mjs", "<rootDir>/tools/junit-reporter.mjs"],
   projects: [
-    { ...common, displayName: "unit", testMatch: ["<rootDir>/packages/*/src/**/*.spec.ts", "<rootDir>/tools/*.spec.ts"] },
+    {
+      ...common,
+      displayName: "unit",
+      testMatch: ["<rootDir>/packages/*/src/**/*.spec.ts", "<rootDir>/tools/*.spec.ts"],
+    },
     { ...common, displayName: "netns", testMatch: ["<rootDir>/packages/*/src/**/*.netns.ts"] },
     { ...common, displayName: "e2e", testMatch: ["<rootDir>/e2e/suites/*.test.ts"] },
   ],
