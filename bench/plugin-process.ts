@@ -15,15 +15,37 @@ export interface PluginProcess extends AsyncDisposable {
   memory(): number;
 }
 
+export interface StartOptions {
+  /** The folder of sockets and state, which then stays. Default: a new one that goes with the process. */
+  readonly home?: string;
+  /** Further flags of the plugin. */
+  readonly args?: readonly string[];
+}
+
 /** Starts a plugin's built executable in this process's network namespace. */
-export async function startPlugin(name: string, folder: string): Promise<PluginProcess> {
-  const home = mkdtempSync(join(tmpdir(), "portolan-bench-"));
+export async function startPlugin(
+  name: string,
+  folder: string,
+  { home: kept, args = [] }: StartOptions = {},
+): Promise<PluginProcess> {
+  const home = kept ?? mkdtempSync(join(tmpdir(), "portolan-bench-"));
   const socket = join(home, `${name}.sock`);
   const program = join(import.meta.dirname, "..", "packages", folder, "dist", "main.js");
   const started = performance.now();
   const child = spawn(
     process.execPath,
-    [program, "--socket", socket, "--admin", join(home, "admin.sock"), "--state-dir", home, "--log-level", "error"],
+    [
+      program,
+      "--socket",
+      socket,
+      "--admin",
+      join(home, "admin.sock"),
+      "--state-dir",
+      home,
+      "--log-level",
+      "error",
+      ...args,
+    ],
     { stdio: ["ignore", "ignore", "inherit"] },
   );
   while (child.exitCode === null) {
@@ -49,7 +71,7 @@ export async function startPlugin(name: string, folder: string): Promise<PluginP
       const ended = once(child, "exit");
       child.kill("SIGTERM");
       await ended;
-      rmSync(home, { recursive: true, force: true });
+      if (kept === undefined) rmSync(home, { recursive: true, force: true });
     },
   };
 }
