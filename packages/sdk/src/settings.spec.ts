@@ -1,4 +1,4 @@
-import { integer } from "./option-types.ts";
+import { integer, text } from "./option-types.ts";
 import { readSettings } from "./settings.ts";
 
 const description = {
@@ -28,6 +28,14 @@ test("a flag beats the environment, which beats the default", () => {
   expect(read(["--state-dir", "/b", "--log-level=debug"], environment)).toMatchObject({
     settings: { stateDir: "/b", pools: 16, socket: "/e.sock", logLevel: "debug" },
   });
+});
+
+test("a flag that may be repeated is joined, as it is written in the environment", () => {
+  const pools = { flag: "pool", value: "POOL", type: text, joinedBy: ";", help: "Pools." };
+  const readPools = (args: readonly string[], environment: NodeJS.ProcessEnv = {}) =>
+    readSettings({ ...description, settings: { pools } }, args, environment);
+  expect(readPools(["--pool", "a", "--pool=b"])).toMatchObject({ settings: { pools: "a;b" } });
+  expect(readPools([], { PORTOLAN_POOL: "a;b;c" })).toMatchObject({ settings: { pools: "a;b;c" } });
 });
 
 test.each<[string, readonly string[], NodeJS.ProcessEnv, string]>([

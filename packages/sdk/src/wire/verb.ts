@@ -8,8 +8,8 @@ export interface LockRequest {
   readonly mode: "shared" | "exclusive";
 }
 
-/** A verb whose answer follows from the driver alone: no body, no waiting for readiness, no locks. */
-interface FixedVerb<Driver> {
+/** A verb whose answer follows from the driver alone: no body, no waiting for readiness, no locks. @public in the tables' types */
+export interface FixedVerb<Driver> {
   readonly kind: "fixed";
   readonly needsBody: false;
   readonly waitsForReady: false;
