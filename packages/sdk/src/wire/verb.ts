@@ -8,7 +8,11 @@ export interface LockRequest {
   readonly mode: "shared" | "exclusive";
 }
 
-/** A verb whose answer follows from the driver alone: no body, no waiting for readiness, no locks. @public in the tables' types */
+/**
+ * A verb whose answer follows from the driver alone: no body, no waiting for readiness, no locks.
+ *
+ * @public the declarations of the tables name it
+ */
 export interface FixedVerb<Driver> {
   readonly kind: "fixed";
   readonly needsBody: false;
