@@ -1,0 +1,52 @@
+// What a network costs a starting container: its start minus that of a container with --network none; then with ports.
+// Run as root: npm run bench:attach -- [Docker version] [rounds]
+import { drivers, type Cycle, type Driver } from "./bench-host.ts";
+import { alternate, comparisonTable, over } from "./comparison.ts";
+import { median } from "./figures.ts";
+import { Stage } from "./stage.ts";
+
+const rounds = Number(process.argv[3] ?? 15);
+const counts = [0, 1, 10] as const;
+await using stage = await Stage.open();
+const host = await stage.host();
+for (const driver of drivers) await host.createNetwork(`net-${driver}`, driver);
+
+interface Case {
+  readonly network: string;
+  readonly ports: number;
+  readonly cycles: Cycle[];
+}
+const none: Case = { network: "none", ports: 0, cycles: [] };
+const cases = drivers.flatMap((driver) =>
+  counts.map((ports): Case & { driver: Driver } => ({ driver, network: `net-${driver}`, ports, cycles: [] })),
+);
+const run = ({ network, ports }: Case) => host.cycle(network, ports > 0 ? { first: 20_000, count: ports } : undefined);
+
+for (const each of [none, ...cases]) await run(each);
+await alternate(rounds, [none, ...cases], async (each) => void each.cycles.push(await run(each)));
+
+const starts = ({ cycles }: Case) => cycles.map(({ start }) => start);
+const removals = ({ cycles }: Case) => cycles.map(({ remove }) => remove);
+const costs = (pick: (one: Case) => number[], ports: number, driver: Driver) =>
+  over(pick(none), cases.filter((each) => each.driver === driver && each.ports === ports).flatMap(pick));
+const row = (what: string, pick: (one: Case) => number[], ports: number, atMost?: number) => ({
+  what,
+  unit: "ms",
+  ours: costs(pick, ports, "ts-bridge"),
+  builtIn: costs(pick, ports, "bridge"),
+  goal: atMost === undefined ? undefined : { atMost },
+});
+
+// Docker 28 runs iptables for every endpoint, older ones do not.
+const plain = stage.engine.version.startsWith("28") ? 0.6 : 1;
+process.stdout.write(
+  `${stage.title(`bench/attach.ts: medians of ${rounds}; start with none ${median(starts(none)).toFixed(0)} ms, removal with none ${median(removals(none)).toFixed(0)} ms, subtracted`)}\n\n` +
+    `${comparisonTable([
+      row("attach", starts, 0, plain),
+      row("attach with one port", starts, 1, 0.4),
+      row("attach with ten ports", starts, 10, 0.2),
+      row("detach", removals, 0),
+      row("detach with one port", removals, 1),
+      row("detach with ten ports", removals, 10),
+    ])}\n`,
+);

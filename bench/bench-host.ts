@@ -1,0 +1,89 @@
+// A host as benchmarks use it: networks and containers over dockerd's API, each step timed alone.
+import type { Host } from "../e2e/lab/host.ts";
+import { image } from "../e2e/lab/image.ts";
+import { DockerApi } from "./docker-api.ts";
+
+/** The two that every row compares, in the order of the tables' columns. */
+export const drivers = ["ts-bridge", "bridge"] as const;
+export type Driver = (typeof drivers)[number];
+
+/** Published ports: container port and host port have the same number. */
+export interface PortRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** How long a container's start and its forced removal took, in milliseconds. */
+export interface Cycle {
+  readonly start: number;
+  readonly remove: number;
+}
+
+export class BenchHost implements Disposable {
+  readonly host: Host;
+  readonly api: DockerApi;
+
+  constructor(host: Host) {
+    this.host = host;
+    this.api = new DockerApi(host.path("/run/docker.sock"));
+  }
+
+  /** @returns milliseconds */
+  async createNetwork(name: string, driver: Driver): Promise<number> {
+    return (await this.api.call("POST", "/networks/create", { Name: name, Driver: driver })).ms;
+  }
+
+  /** @returns milliseconds */
+  async removeNetwork(name: string): Promise<number> {
+    return (await this.api.call("DELETE", `/networks/${name}`)).ms;
+  }
+
+  /** Makes a container that sleeps; it has not been started. */
+  async create(name: string, network: string, ports?: PortRange): Promise<void> {
+    await this.api.call("POST", `/containers/create?name=${name}`, {
+      Image: image,
+      Cmd: ["sleep", "100000"],
+      ...(ports && { ExposedPorts: exposed(ports) }),
+      HostConfig: { NetworkMode: network, ...(ports && { PortBindings: bindings(ports) }) },
+    });
+  }
+
+  /** @returns milliseconds */
+  async start(name: string): Promise<number> {
+    return (await this.api.call("POST", `/containers/${name}/start`)).ms;
+  }
+
+  /** @returns milliseconds */
+  async remove(name: string): Promise<number> {
+    return (await this.api.call("DELETE", `/containers/${name}?force=1`)).ms;
+  }
+
+  /** A container's life, from its start on. */
+  async cycle(network: string, ports?: PortRange): Promise<Cycle> {
+    await this.create("probe", network, ports);
+    return { start: await this.start("probe"), remove: await this.remove("probe") };
+  }
+
+  /** The path of a container's network namespace, as the machine sees it, and its address. */
+  async placeOf(container: string): Promise<{ readonly namespace: string; readonly address: string }> {
+    const { text } = await this.api.call("GET", `/containers/${container}/json`);
+    const { State, NetworkSettings } = JSON.parse(text) as Inspection;
+    const [network] = Object.values(NetworkSettings.Networks);
+    if (!network) throw new Error(`${container} has no network`);
+    return { namespace: this.host.path(`/proc/${State.Pid}/ns/net`), address: network.IPAddress };
+  }
+
+  [Symbol.dispose](): void {
+    this.api[Symbol.dispose]();
+  }
+}
+
+interface Inspection {
+  readonly State: { readonly Pid: number };
+  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, { readonly IPAddress: string }>> };
+}
+
+const numbers = ({ first, count }: PortRange): readonly number[] => Array.from({ length: count }, (_, i) => first + i);
+const exposed = (ports: PortRange) => Object.fromEntries(numbers(ports).map((port) => [`${port}/tcp`, {}]));
+const bindings = (ports: PortRange) =>
+  Object.fromEntries(numbers(ports).map((port) => [`${port}/tcp`, [{ HostPort: String(port) }]]));

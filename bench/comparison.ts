@@ -1,0 +1,44 @@
+// The rows of the benchmarks' tables: ts-bridge, the built-in bridge, what one is of the other, and what it should be.
+import { median, table } from "./figures.ts";
+
+export interface Comparison {
+  readonly what: string;
+  readonly unit: string;
+  readonly ours: number;
+  readonly builtIn: number;
+  /** Of ours / built-in. */
+  readonly goal: { readonly atMost: number } | { readonly atLeast: number } | undefined;
+}
+
+/** Runs `measure` for each of `things` in turn, `rounds` times, beginning with another one each time. */
+export async function alternate<T>(
+  rounds: number,
+  things: readonly T[],
+  measure: (thing: T) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; round < rounds; round += 1) {
+    for (let turn = 0; turn < things.length; turn += 1) await measure(things[(round + turn) % things.length] as T);
+  }
+}
+
+/** What `values` cost over `base`: the difference of the medians. */
+export const over = (base: readonly number[], values: readonly number[]): number => median(values) - median(base);
+
+export function comparisonTable(rows: readonly Comparison[]): string {
+  return table(
+    ["what", "ts-bridge", "built-in", "ratio", "goal", "met"],
+    rows.map(({ what, unit, ours, builtIn, goal }) => {
+      const ratio = ours / builtIn;
+      return [what, `${figure(ours)} ${unit}`, `${figure(builtIn)} ${unit}`, ratio.toFixed(3), ...verdict(ratio, goal)];
+    }),
+  );
+}
+
+function verdict(ratio: number, goal: Comparison["goal"]): [goal: string, met: string] {
+  if (goal === undefined) return ["", ""];
+  if ("atMost" in goal) return [`<= ${goal.atMost}`, ratio <= goal.atMost ? "yes" : "no"];
+  return [`>= ${goal.atLeast}`, ratio >= goal.atLeast ? "yes" : "no"];
+}
+
+/** Three digits that count, or all before the point. */
+const figure = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
