@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { inOwnNamespace, type Netns } from "@portolan/kernel/testing";
 import { endpointId } from "./testing/calls.ts";
 import { command, OUTSIDE, RealHost } from "./testing/real-host.ts";
-import { ask, holdPort, serveUdp, thisHost } from "./testing/traffic.ts";
+import { ask, holdPort, serveOnLoopback, serveUdp, thisHost } from "./testing/traffic.ts";
 
 const DUAL = { subnet: "10.40.0.0/24", subnet6: "fd00:40::/64" };
 const OTHER = { subnet: "10.41.0.0/24", subnet6: "fd00:41::/64" };
@@ -90,6 +90,8 @@ inOwnNamespace("published ports", () => {
     expect(await ask(thisHost, "127.0.0.2", 80)).toBeUndefined();
     expect(await ask(thisHost, OUTSIDE.host, 80)).toBeUndefined();
     expect(await ask(outside, OUTSIDE.host, 80)).toBeUndefined();
+    await using _service = await serveOnLoopback(9999);
+    expect(await ask(thisHost, "127.0.0.1", 9999)).toBe("127.0.0.1");
     // As an attacker on the same wire would: a route to the other host's loopback, for the container too.
     for (const [from, via] of [
       [outside, OUTSIDE.host],
@@ -101,6 +103,7 @@ inOwnNamespace("published ports", () => {
       await from.run(`ip route add 127.0.0.0/24 via ${via}`);
       expect(await ask(from, "127.0.0.1", 80)).toBeUndefined();
       expect(await ask(from, "127.0.0.2", 81)).toBeUndefined();
+      expect(await ask(from, "127.0.0.1", 9999)).toBeUndefined();
     }
   });
 

@@ -2,6 +2,7 @@
 // eslint-disable-next-line no-restricted-imports -- the servers of tests
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { promisify } from "node:util";
 import type { Netns } from "@portolan/kernel/testing";
@@ -55,6 +56,20 @@ export async function serveUdp(where: Netns, port: number, name: string): Promis
     async [Symbol.asyncDispose]() {
       server.kill("SIGKILL");
       await once(server, "exit");
+    },
+  };
+}
+
+/** A service of this host that is for this host alone. */
+export async function serveOnLoopback(port: number): Promise<AsyncDisposable> {
+  const server = createHttpServer((request, response) => response.end(request.socket.remoteAddress));
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    async [Symbol.asyncDispose]() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
     },
   };
 }
