@@ -30,18 +30,14 @@ interface Rig extends AsyncDisposable {
 
 /** A server on a socket of its own, ready unless told otherwise. */
 async function rig(options: Omit<ServeOptions, "listen">, ready = true): Promise<Rig> {
-  const directory = await TemporaryDirectory.make();
+  await using stack = new AsyncDisposableStack();
+  const directory = stack.use(await TemporaryDirectory.make());
   const socket = directory.file("plugin.sock");
   const server = await serve({ ...options, listen: unix(socket) });
+  stack.defer(() => server.close({ drainMs: 0 }));
   if (ready) server.ready();
-  return {
-    socket,
-    server,
-    async [Symbol.asyncDispose]() {
-      await server.close({ drainMs: 0 });
-      await directory[Symbol.asyncDispose]();
-    },
-  };
+  const kept = stack.move();
+  return { socket, server, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** Waits until nothing is at the path any more. */
