@@ -21,6 +21,9 @@ const STAGES: readonly Stage[] = [
     : { name: "Docker in a VM, first look", script: "test:vm-smoke" },
 ];
 
+/** A stage that hangs fails, while there is still time to say so. */
+const STAGE_MS = 25 * 60_000;
+
 const KINDS = ["passed", "failed", "skipped"] as const;
 type Counts = Record<(typeof KINDS)[number], number>;
 
@@ -40,6 +43,7 @@ for (const stage of STAGES) {
   const started = performance.now();
   const { status } = spawnSync("npm", ["run", "--silent", stage.script], {
     stdio: "inherit",
+    timeout: STAGE_MS,
     env: { ...process.env, PORTOLAN_COUNTS: folder },
   });
   const seconds = Math.round((performance.now() - started) / 1000);

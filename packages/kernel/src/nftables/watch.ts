@@ -21,6 +21,7 @@ export class RulesetWatcher implements Disposable {
   #foreign = new Set<number>();
   #lost = false;
   #timer: NodeJS.Timeout | undefined;
+  #reopening: NodeJS.Timeout | undefined;
 
   constructor(changed: () => void) {
     this.#changed = changed;
@@ -29,8 +30,8 @@ export class RulesetWatcher implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    if (this.#socket) closeNetlinkSocket(this.#socket);
-    this.#socket = undefined;
+    clearTimeout(this.#reopening);
+    this.#close();
   }
 
   #open(): void {
@@ -52,9 +53,17 @@ export class RulesetWatcher implements Disposable {
   /** Without a socket we would never hear of anything again. What changed until the new one listens counts as a change. */
   #reopen(): void {
     if (!this.#socket) return;
-    closeNetlinkSocket(this.#socket);
-    this.#open();
-    this.#missed();
+    this.#close();
+    // Not at once: an error that comes again with each new socket would keep the process busy with nothing else.
+    this.#reopening = setTimeout(() => {
+      this.#open();
+      this.#missed();
+    }, GATHER_MS).unref();
+  }
+
+  #close(): void {
+    if (this.#socket) closeNetlinkSocket(this.#socket);
+    this.#socket = undefined;
   }
 
   #receive(message: NetlinkMessage): void {
