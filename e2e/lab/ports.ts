@@ -10,10 +10,15 @@ export function remoteHost(host: Host, engine: Engine): Promise<Host> {
   return Host.up(host.lab, { name: "remote", engine });
 }
 
-/** As `runContainer`, and waits until its web server serves: what does not answer then is not its fault. */
+/** Waits until a container's web server serves: what does not answer then is not its fault. */
+export async function untilServing(host: Host, name: string): Promise<void> {
+  await eventually(`${name} serves`, async () => (await askFrom(host, name, "127.0.0.1", 80)) === name);
+}
+
+/** As `runContainer`, until it serves. */
 export async function runServer(host: Host, name: string, ...flags: string[]): Promise<void> {
   await runContainer(host, name, ...flags);
-  await eventually(`${name} serves`, async () => (await askFrom(host, name, "127.0.0.1", 80)) === name);
+  await untilServing(host, name);
 }
 
 function url(address: string, port: number): string {

@@ -1,7 +1,7 @@
 // Published ports, as users try them: who reaches them, and what is refused.
 import type { Host } from "../lab/host.ts";
 import { image } from "../lab/image.ts";
-import { ask, askFrom, hostPortOf, portsTable, remoteHost, runServer } from "../lab/ports.ts";
+import { ask, askFrom, hostPortOf, portsTable, remoteHost, runServer, untilServing } from "../lab/ports.ts";
 import { driver, onEveryEngine } from "../lab/suite.ts";
 import { eventually } from "../lab/wait.ts";
 
@@ -121,6 +121,7 @@ onEveryEngine(
         );
         await program.stop("SIGKILL");
         await host.docker("start", "lubeck");
+        await untilServing(host, "lubeck");
         expect(await ask(host, "127.0.0.1", 8000)).toBe("lubeck");
         await host.docker("rm", "-f", "lubeck");
         await start("bergen");

@@ -1,5 +1,5 @@
 // Published ports while things happen: the gateway moves, the driver dies, dockerd restarts, the host reboots.
-import { ask, portsTable, remoteHost, runServer } from "../lab/ports.ts";
+import { ask, portsTable, remoteHost, runServer, untilServing } from "../lab/ports.ts";
 import { driver, onEveryEngine } from "../lab/suite.ts";
 
 const UNLIKE = "the built-in driver has no process of its own";
@@ -32,6 +32,7 @@ onEveryEngine("published ports", ({ row, pluginRow, engine }) => {
     expect(await ask(remote, host.address.ipv4, 8080)).toBe("lubeck");
     expect(await ask(host, "::1", 8080)).toBe("lubeck");
     await host.docker("restart", "-t", "1", "lubeck");
+    await untilServing(host, "lubeck");
     expect(await ask(remote, host.address.ipv4, 8080)).toBe("lubeck");
     await host.docker("rm", "-f", "lubeck");
     expect(await ask(remote, host.address.ipv4, 8080)).toBeUndefined();
@@ -55,6 +56,7 @@ onEveryEngine("published ports", ({ row, pluginRow, engine }) => {
       );
       await host.docker("rm", "-f", "lubeck");
       await host.docker("start", "bergen");
+      await untilServing(host, "bergen");
       expect(await ask(remote, host.address.ipv4, 8080)).toBe("bergen");
     } finally {
       await host.docker("rm", "-f", "bergen", "lubeck");
@@ -70,6 +72,7 @@ onEveryEngine("published ports", ({ row, pluginRow, engine }) => {
     await host.powerOn();
     await host.startPlugin(driver);
     await host.startDockerd();
+    await untilServing(host, "lubeck");
     expect(await ask(host, "127.0.0.1", 8080)).toBe("lubeck");
     expect(await portsTable(host)).toHaveLength(2);
   });

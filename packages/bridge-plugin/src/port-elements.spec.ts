@@ -37,6 +37,12 @@ it.each([
   ["one IPv6 address of an IPv4 container", port("2001:db8::1"), V4, ["relay 2001:db8::1 to 10.40.0.2 80"]],
   ["IPv6 loopback", port("::1"), V6, ["relay ::1 to fd00:40::2 80"]],
   ["an IPv6 link-local address", port("fe80::1"), DUAL, ["relay fe80::1 to fd00:40::2 80"]],
+  [
+    "SCTP, without a relay",
+    { ...port("0.0.0.0", "::"), protocol: "sctp" } as const,
+    DUAL,
+    ["published4 sctp . 8080 : 10.40.0.2 . 80", "published6 sctp . 8080 : fd00:40::2 . 80"],
+  ],
 ])("%s", (_, record, endpoint, expected) => {
   expect(layout(record, endpoint)).toEqual(expected);
 });

@@ -15,7 +15,7 @@ export interface PortLayout {
 }
 
 /** All ports of an endpoint as elements. */
-export function portElements(endpoint: EndpointRecord): readonly Element[] {
+export function portElements(endpoint: Pick<EndpointRecord, "addresses" | "ports">): readonly Element[] {
   const ports = endpoint.ports ?? [];
   const elements = ports.flatMap((port) => portLayout(port, endpoint).elements);
   // Two ports of one container share its own way back to itself.
@@ -32,7 +32,8 @@ export function portLayout(port: PortRecord, { addresses }: Pick<EndpointRecord,
     const family = address.includes(":") ? 6 : 4;
     const target = own[family];
     const relayed = own[6] ?? own[4];
-    if (relayed !== undefined && family === 6 && (target === undefined || address === "::" || isOfOneLink(address)))
+    const isServed = target !== undefined && address !== "::" && !isOfOneLink(address);
+    if (family === 6 && relayed !== undefined && !isServed && protocol !== "sctp")
       relays.push({ address, target: { address: relayed, port: containerPort } });
     if (target === undefined || isOfOneLink(address)) continue;
     const to = `${target} . ${containerPort}`;
@@ -47,6 +48,6 @@ export function portLayout(port: PortRecord, { addresses }: Pick<EndpointRecord,
 }
 
 /** ::1 and link-local addresses: a packet with such a source can't go on to another link, and no reply would find back. */
-function isOfOneLink(address: string): boolean {
+export function isOfOneLink(address: string): boolean {
   return address === "::1" || /^fe[89ab][0-9a-f]:/i.test(address);
 }

@@ -38,9 +38,13 @@ describe("host addresses", () => {
   });
 
   it("that can't lead to the container are left out, with a sentence for the log", () => {
-    const { wishes, skipped } = planPorts(bindings("127.0.0.1:80:80", "[::1]:80:80/sctp"), V6, HOST);
+    const { wishes, skipped } = planPorts(bindings("127.0.0.1:80:80", "[::1]:80:80", "[::1]:80:80/sctp"), V6, HOST);
     expect(wishes.map(({ hostAddresses }) => hostAddresses)).toEqual([["::1"]]);
-    expect(skipped).toEqual(["port 80/tcp is not published on 127.0.0.1: the endpoint has IPv6 only"]);
+    expect(skipped).toEqual([
+      "port 80/tcp is not published on 127.0.0.1: no way to fd00:40::2/64",
+      "port 80/sctp is not published on ::1: no way to fd00:40::2/64",
+    ]);
+    expect(planPorts(bindings("80:80/sctp"), DUAL, HOST).wishes[0]?.hostAddresses).toEqual(["0.0.0.0", "::"]);
     expect(planPorts(bindings("80:80/sctp"), V4, HOST).wishes[0]?.hostAddresses).toEqual(["0.0.0.0"]);
   });
 });

@@ -1,6 +1,7 @@
 // From the port bindings of a container to what shall be reserved, in which order. Pure; what the host refuses comes later.
 import { PluginError, type PortBinding } from "@portolan/sdk";
 import ipaddr from "ipaddr.js";
+import { isOfOneLink } from "./port-elements.ts";
 import type { EndpointRecord, PortProtocol, PortRecord } from "./records.ts";
 
 /** One binding, with its host addresses decided and its host port still open. */
@@ -42,22 +43,21 @@ export function planPorts(
   const skipped: string[] = [];
   for (const binding of bindings) {
     const protocol = protocolOf(binding);
-    // What Node has no sockets for can't be relayed.
-    const ipv6 = hasIPv6 || (hasIPv4 && !conditions.noProxy6To4 && protocol !== "sctp");
-    const wanted = hostAddresses(binding);
-    const hostAddress = wanted.filter((address) =>
-      address.includes(":") ? ipv6 && (conditions.hasIPv6 || address !== "::") : hasIPv4,
-    );
     const { containerPort, hostPort: first } = binding;
-    if (hostAddress.length === 0) {
-      const families = hasIPv4 ? "IPv4" : "IPv6";
-      skipped.push(
-        `port ${containerPort}/${protocol} is not published on ${wanted.join(", ")}: the endpoint has ${families} only`,
-      );
+    const wanted = hostAddressesOf(binding);
+    const hostAddresses = wanted.filter((address) => {
+      if (!address.includes(":")) return hasIPv4;
+      if (address === "::" && !conditions.hasIPv6) return false;
+      const byRelay = !hasIPv6 || isOfOneLink(address);
+      return byRelay ? protocol !== "sctp" && (hasIPv6 || !conditions.noProxy6To4) : true;
+    });
+    if (hostAddresses.length === 0) {
+      const ours = addresses.length === 0 ? "no address" : addresses.join(", ");
+      skipped.push(`port ${containerPort}/${protocol} is not published on ${wanted.join(", ")}: no way to ${ours}`);
       continue;
     }
     const last = first === 0 ? 0 : Math.max(first, binding.hostPortEnd);
-    wishes.push({ protocol, containerPort, hostAddresses: hostAddress, first, last });
+    wishes.push({ protocol, containerPort, hostAddresses, first, last });
   }
   return { wishes: wishes.toSorted(inOrder), skipped };
 }
@@ -68,7 +68,7 @@ function protocolOf({ protocol, containerPort }: PortBinding): PortProtocol {
 }
 
 /** Without one, every address of the host. */
-function hostAddresses({ hostAddress }: PortBinding): readonly string[] {
+function hostAddressesOf({ hostAddress }: PortBinding): readonly string[] {
   if (hostAddress === undefined) return ["0.0.0.0", "::"];
   if (!ipaddr.isValid(hostAddress)) {
     throw new PluginError(`host address "${hostAddress}" is not an IP address`, {

@@ -1,9 +1,10 @@
 // Published ports: reserved with sockets, recorded, led to the container by the firewall's maps, and taken back.
-import { isKernelError, type Kernel, type KernelError, type PortReservation } from "@portolan/kernel";
+import { isKernelError, type Kernel, type PortReservation } from "@portolan/kernel";
 import { PluginError, Undo, type EndpointId, type Logger } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
 import { FreePorts } from "./free-ports.ts";
 import { portName } from "./naming.ts";
+import { refusal, rivalsOf } from "./port-conflicts.ts";
 import { portElements, portLayout } from "./port-elements.ts";
 import { satisfies, type PortWish } from "./ports-plan.ts";
 import type { EndpointRecord, PortRecord, Records } from "./records.ts";
@@ -93,8 +94,12 @@ export class Ports {
     const { kernel, records } = this.#parts;
     const endpoint = records.endpoint(id);
     if (endpoint?.progress !== "made" || !endpoint.ports) return;
-    if (await kernel.links.get(portName(id))) await this.#hold(endpoint, await this.#holdAgain(endpoint));
-    else await this.unpublish(id);
+    if (!(await kernel.links.get(portName(id)))) return this.unpublish(id);
+    try {
+      await this.#hold(endpoint, await this.#holdAgain(endpoint));
+    } catch (error) {
+      this.#warn(endpoint, error);
+    }
   }
 
   /** Gives all ports back; the firewall goes on leading them. */
@@ -115,7 +120,8 @@ export class Ports {
   }
 
   async #reserve(wish: PortWish): Promise<PortReservation> {
-    const { ports } = this.#parts.kernel;
+    const { records, kernel } = this.#parts;
+    const { ports } = kernel;
     const { protocol, hostAddresses: addresses, first, last } = wish;
     try {
       if (first !== 0) {
@@ -132,7 +138,7 @@ export class Ports {
         return reservation;
       }
     } catch (error) {
-      throw isKernelError(error) ? this.#refusal(wish, error) : error;
+      throw isKernelError(error) ? refusal(wish, error, records.endpoints) : error;
     }
     throw new PluginError("all ports are allocated", {
       hint: "Widen net.ipv4.ip_local_port_range, or name a host port.",
@@ -141,42 +147,15 @@ export class Ports {
 
   /** A container that ended while this driver was away never gave its ports back. @returns whether any are free now */
   async #takeFromTheDead(wish: PortWish): Promise<boolean> {
-    const { kernel, log } = this.#parts;
+    const { kernel, records, log } = this.#parts;
     let taken = false;
-    for (const { id, network } of this.#rivals(wish)) {
+    for (const { id, network } of rivalsOf(wish, records.endpoints)) {
       if (await kernel.links.get(portName(id))) continue;
       log.warn("taking back the ports of an endpoint that has gone with its container", { network, endpoint: id });
       await this.unpublish(id);
       taken = true;
     }
     return taken;
-  }
-
-  #rivals({ protocol, hostAddresses, first, last }: PortWish): readonly EndpointRecord[] {
-    return this.#parts.records.endpoints.filter(({ ports = [] }) =>
-      ports.some(
-        (port) =>
-          port.protocol === protocol && port.hostPort >= first && port.hostPort <= last && overlap(port, hostAddresses),
-      ),
-    );
-  }
-
-  /** Docker's words, which users look for. */
-  #refusal(wish: PortWish, error: KernelError): PluginError {
-    const { protocol, hostAddresses, last } = wish;
-    const [address = ""] = hostAddresses;
-    const text = address.includes(":") ? `[${address}]` : address;
-    const [rival] = this.#rivals({ ...wish, first: last });
-    if (rival && error.code === "EADDRINUSE") {
-      return new PluginError(`Bind for ${text}:${last} failed: port is already allocated`, {
-        hint: `Endpoint ${rival.id.slice(0, 12)} has it: "ts-bridge ports" shows all.`,
-      });
-    }
-    const [reason, hint] = REASONS[error.code] ?? [error.message, undefined];
-    const at = error.cause instanceof Error && isKernelError(error.cause) ? error.cause.device : undefined;
-    return new PluginError(`failed to bind host port ${at ?? `${text}:${last}/${protocol}`}: ${reason}`, {
-      ...(hint !== undefined && { hint }),
-    });
   }
 
   /** A port that somebody else has taken meanwhile is no reason to break what goes on answering through the firewall. */
@@ -259,21 +238,6 @@ export async function letHairpin(kernel: Kernel, { id }: EndpointRecord): Promis
   await kernel.links.changePort(portName(id), { hairpin: true });
 }
 
-const REASONS: Readonly<Record<string, readonly [reason: string, hint: string | undefined]>> = {
-  EADDRINUSE: ["address already in use", "Choose another port, or stop what uses it: ss -lnp shows it."],
-  EADDRNOTAVAIL: ["cannot assign requested address", "Give an address of this host."],
-  EPROTONOSUPPORT: ["protocol not supported", "Load the module: modprobe sctp."],
-  EACCES: ["permission denied", undefined],
-};
-
 function unlessInUse(error: unknown): undefined {
   if (!isKernelError(error, "EADDRINUSE")) throw error;
-}
-
-function overlap({ hostAddresses }: PortRecord, others: readonly string[]): boolean {
-  const isAny = (address: string) => address === "0.0.0.0" || address === "::";
-  const family = (address: string) => address.includes(":");
-  return hostAddresses.some((one) =>
-    others.some((other) => family(one) === family(other) && (one === other || isAny(one) || isAny(other))),
-  );
 }
