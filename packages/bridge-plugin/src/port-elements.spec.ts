@@ -1,6 +1,6 @@
 // What becomes of a published port: an element of a map, a relay, or both.
 import { portElements, portLayout } from "./port-elements.ts";
-import type { EndpointRecord, PortRecord } from "./records.ts";
+import type { PortRecord } from "./records.ts";
 
 const V4 = { addresses: ["10.40.0.2/24"] };
 const V6 = { addresses: ["fd00:40::2/64"] };
@@ -51,7 +51,7 @@ it("ports of one container share its way back to itself", () => {
   const endpoint = {
     ...DUAL,
     ports: [port("0.0.0.0", "::"), { ...port("0.0.0.0"), hostPort: 8081 }],
-  } as EndpointRecord;
+  };
   const hairpins = portElements(endpoint).filter(({ set }) => set.startsWith("hairpin"));
   expect(hairpins).toEqual([
     { set: "hairpin4", text: "10.40.0.2 . 10.40.0.2" },

@@ -48,8 +48,9 @@ export function planPorts(
     const hostAddresses = wanted.filter((address) => {
       if (!address.includes(":")) return hasIPv4;
       if (address === "::" && !conditions.hasIPv6) return false;
-      const byRelay = !hasIPv6 || isOfOneLink(address);
-      return byRelay ? protocol !== "sctp" && (hasIPv6 || !conditions.noProxy6To4) : true;
+      if (hasIPv6 && !isOfOneLink(address)) return true;
+      // By a relay, then, for which Node has no SCTP sockets.
+      return protocol !== "sctp" && (hasIPv6 || (hasIPv4 && !conditions.noProxy6To4));
     });
     if (hostAddresses.length === 0) {
       const ours = addresses.length === 0 ? "no address" : addresses.join(", ");
