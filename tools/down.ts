@@ -12,7 +12,7 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 async function stillUsed(): Promise<readonly string[]> {
   const engine = await findEngine();
   if (typeof engine === "string") return [];
-  return (await Promise.all(DRIVERS.map((driver) => engine.networks(driver.name)))).flat();
+  return engine.networks(DRIVERS.map(({ name }) => name));
 }
 
 function removeIfEmpty(folder: string): void {

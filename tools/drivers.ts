@@ -23,4 +23,4 @@ const driver = (name: string, folder: string): Driver => ({
   log: `/var/log/portolan/${name}.log`,
 });
 
-export const DRIVERS: readonly Driver[] = [driver("ts-bridge", "bridge-plugin")];
+export const DRIVERS: readonly Driver[] = [driver("ts-bridge", "bridge-plugin"), driver("ts-ipam", "ipam-plugin")];

@@ -5,8 +5,14 @@ const DEFAULT = "unix:///var/run/docker.sock";
 
 export interface Engine {
   readonly version: string;
-  /** Names of the networks that use a driver. */
-  networks(driver: string): Promise<readonly string[]>;
+  /** Names of the networks that use one of these drivers, be it for addresses only. */
+  networks(drivers: readonly string[]): Promise<readonly string[]>;
+}
+
+interface ListedNetwork {
+  readonly Name: string;
+  readonly Driver: string;
+  readonly IPAM: { readonly Driver: string };
 }
 
 /** @returns the engine, or a sentence that says what is missing and how to get it */
@@ -24,11 +30,11 @@ export async function findEngine(): Promise<Engine | string> {
   const { Version: version } = JSON.parse(answer.body) as { Version: string };
   return {
     version,
-    async networks(driver) {
-      const filters = encodeURIComponent(JSON.stringify({ driver: [driver] }));
-      const list = await get(socket, `/networks?filters=${filters}`);
+    async networks(drivers) {
+      const list = await get(socket, "/networks");
       if (list?.status !== 200) throw new Error(`Docker did not list its networks: ${list?.body ?? "no answer"}`);
-      return (JSON.parse(list.body) as { Name: string }[]).map((network) => network.Name);
+      const uses = ({ Driver, IPAM }: ListedNetwork) => [Driver, IPAM.Driver].some((name) => drivers.includes(name));
+      return (JSON.parse(list.body) as ListedNetwork[]).filter(uses).map((network) => network.Name);
     },
   };
 }

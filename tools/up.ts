@@ -21,8 +21,9 @@ async function up(): Promise<string | undefined> {
 Docker ${engine.version} can use them now. Try:
 
   docker network create -d ts-bridge demo
-  docker run --rm -it --network demo busybox ping -c 3 "$(hostname -I | cut -d' ' -f1)"
+  docker run --rm -it --network demo busybox ip addr
 
+With addresses that are remembered and explained: docker network create -d ts-bridge --ipam-driver ts-ipam demo2
 \`make down\` takes everything back.`);
   return undefined;
 }

@@ -12,6 +12,7 @@ import { PortolanIpamDriver } from "./driver.ts";
 import { LinuxHost } from "./host.ts";
 import { hostId } from "./identity.ts";
 import { Journal } from "./journal.ts";
+import { purge } from "./purge.ts";
 import { schema } from "./records.ts";
 import { Registry } from "./registry.ts";
 import { settings } from "./settings.ts";
@@ -20,7 +21,7 @@ import { addPoolMetrics, status } from "./status.ts";
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
 const summary = "Docker's address management: it scales, remembers and explains itself.";
 
-await runPlugin({ name: "ts-ipam", version, summary, settings, commands }, async (plugin) => {
+await runPlugin({ name: "ts-ipam", version, summary, settings, commands: { ...commands, purge } }, async (plugin) => {
   const { name, logger, metrics, listen } = plugin;
   try {
     await using kernel = await openKernel();
