@@ -2,7 +2,7 @@
 import type { BridgeSpec, Kernel, VethSpec } from "@portolan/kernel";
 import { PluginError, type Undo } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
-import type { NetworkLayout } from "./layout.ts";
+import type { EndpointLayout, NetworkLayout } from "./layout.ts";
 
 /** @throws PluginError when a stranger has the bridge's name, KernelError */
 export async function applyNetwork(
@@ -51,11 +51,17 @@ export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: 
 }
 
 /** @throws PluginError when a stranger has the link's name, KernelError */
-export async function applyEndpoint(kernel: Kernel, layout: VethSpec, undo: Undo): Promise<void> {
-  const { name, alias } = layout;
+export async function applyEndpoint(kernel: Kernel, { veth, isolated }: EndpointLayout, undo: Undo): Promise<void> {
+  await applyVeth(kernel, veth, undo);
+  // A port that changes its bridge comes back with none of its flags.
+  if (isolated) await kernel.links.changePort(veth.name, { isolated });
+}
+
+async function applyVeth(kernel: Kernel, veth: VethSpec, undo: Undo): Promise<void> {
+  const { name, alias } = veth;
   const found = await kernel.links.get(name);
   if (!found) {
-    await kernel.links.createVeth(layout);
+    await kernel.links.createVeth(veth);
     undo.add(`remove link ${name}`, async () => {
       await kernel.links.remove(name);
     });
@@ -63,7 +69,7 @@ export async function applyEndpoint(kernel: Kernel, layout: VethSpec, undo: Undo
   }
   if (found.kind !== "veth" || !isOurs(found.alias, alias)) throw strangerAt(name);
   // Its bridge may be a new one, under the same name.
-  const { master, mtu } = layout;
+  const { master, mtu } = veth;
   const bridge = master === undefined ? undefined : await kernel.links.get(master);
   if (found.up && found.alias !== undefined && found.master === bridge?.index) return;
   await kernel.links.change(name, {

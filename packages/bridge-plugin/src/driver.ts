@@ -7,6 +7,8 @@ import {
   type CreateEndpointRequest,
   type CreateNetworkRequest,
   type EndpointRequest,
+  type GwAllocCheckReply,
+  type GwAllocCheckRequest,
   type JoinReply,
   type JoinRequest,
   type KeyedLocks,
@@ -21,7 +23,9 @@ import { ensureForwarding } from "./forwarding.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, portName } from "./naming.ts";
+import { openElements, planOpenPorts, translatedAddresses } from "./open-ports.ts";
 import { knownEndpoint, planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
+import { planGateways } from "./plan-subnets.ts";
 import { planPorts } from "./ports-plan.ts";
 import type { Ports } from "./ports.ts";
 import type { Records } from "./records.ts";
@@ -44,6 +48,10 @@ export class BridgeDriver implements NetworkDriver {
 
   constructor(parts: DriverParts) {
     this.#parts = parts;
+  }
+
+  gwAllocCheck({ options }: GwAllocCheckRequest): Promise<GwAllocCheckReply> {
+    return Promise.resolve().then(() => planGateways(options));
   }
 
   createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
@@ -94,8 +102,8 @@ export class BridgeDriver implements NetworkDriver {
       undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
     }
     await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
-    const published = records.endpoint(endpoint)?.ports;
-    await records.putEndpoint({ ...plan.record, progress: "made", ...(published && { ports: published }) });
+    const { ports, open } = records.endpoint(endpoint) ?? {};
+    await records.putEndpoint({ ...plan.record, progress: "made", ...(ports && { ports }), ...(open && { open }) });
     undo.commit();
     return plan.mac === undefined ? {} : { interface: { macAddress: plan.mac } };
   }
@@ -107,21 +115,29 @@ export class BridgeDriver implements NetworkDriver {
     else await removeLink(kernel, { name: portName(endpointId), alias: aliasOf(endpointId) });
   }
 
-  async join({ networkId, endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
-    const { records } = this.#parts;
-    const { record, reply } = planJoin(records.endpoint(endpointId), records.network(networkId), sandboxKey);
-    await records.putEndpoint(record);
+  async join({ networkId, endpointId, sandboxKey, options }: JoinRequest): Promise<JoinReply> {
+    const { firewall, records } = this.#parts;
+    const plan = planJoin(records.endpoint(endpointId), records.network(networkId), sandboxKey);
+    const { record, network, reply } = plan;
+    const open = planOpenPorts(options.portMap, network);
+    if (open.length === 0) await records.putEndpoint(record);
+    else {
+      await records.putEndpoint({ ...record, open });
+      await firewall.publish(openElements({ ...record, open }, network));
+    }
     return reply;
   }
 
   /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
   async leave({ endpointId }: EndpointRequest): Promise<void> {
-    const { records, ports } = this.#parts;
+    const { firewall, records, ports } = this.#parts;
     await ports.unpublish(endpointId);
     const record = records.endpoint(endpointId);
     if (record?.sandbox === undefined) return;
-    const { sandbox: _left, ...rest } = record;
+    const { sandbox: _left, open: _closed, ...rest } = record;
     await records.putEndpoint(rest);
+    const network = records.network(record.network);
+    if (record.open && network) await firewall.withdraw(openElements(record, network));
   }
 
   /** The endpoint is its container's gateway from now on, so its addresses are where published ports lead. */
@@ -129,8 +145,15 @@ export class BridgeDriver implements NetworkDriver {
     const { kernel, records, ports, log } = this.#parts;
     const { networkId: network, endpointId: endpoint, options } = request;
     const record = knownEndpoint(records.endpoint(endpoint));
+    const addresses = translatedAddresses(record, records.network(network));
+    // Where its container has IPv6 without NAT, the host's IPv6 addresses are not for its ports.
+    const noProxy6To4 = options.noProxy6To4 || addresses.length < record.addresses.length;
     const hasIPv6 = (await kernel.sysctls.get("net/ipv6/conf/all/disable_ipv6")) !== undefined;
-    const { wishes, skipped } = planPorts(options.portMap, record, { hasIPv6, noProxy6To4: options.noProxy6To4 });
+    const { wishes, skipped } = planPorts(
+      addresses.length > 0 ? options.portMap : [],
+      { addresses },
+      { hasIPv6, noProxy6To4 },
+    );
     for (const sentence of skipped) log.warn(sentence, { network, endpoint });
     await ports.publish(record, wishes);
   }

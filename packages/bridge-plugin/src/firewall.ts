@@ -5,19 +5,33 @@ import type { Element } from "./layout.ts";
 
 /** Ours alone: the other drivers have tables of their own, so that none can take another's rules away. */
 export const TABLE = "inet portolan-bridge";
-const CHAINS = ["forward", "raw", "prerouting", "output", "published", "postrouting"];
+const CHAINS = ["forward", "inbound", "raw", "prerouting", "output", "published", "postrouting"];
 const SETS: readonly (readonly [name: string, properties: string])[] = [
   ["bridges", "type ifname"],
   ["within", "type ifname . ifname"],
   ["internal", "type ifname"],
   ["masquerade4", "type ipv4_addr; flags interval"],
   ["masquerade6", "type ipv6_addr; flags interval"],
+  ["secluded", "type ifname"],
+  ["unprotected4", "type ifname"],
+  ["unprotected6", "type ifname"],
+  ["routed4", "type ifname"],
+  ["routed6", "type ifname"],
+  ["open4", "type ipv4_addr . inet_proto . inet_service"],
+  ["open6", "type ipv6_addr . inet_proto . inet_service"],
+  ["trusted4", "type ifname . ipv4_addr . inet_proto . inet_service"],
+  ["trusted6", "type ifname . ipv6_addr . inet_proto . inet_service"],
   ["docker", "type ifname"],
   ["hairpin4", "type ipv4_addr . ipv4_addr"],
   ["hairpin6", "type ipv6_addr . ipv6_addr"],
 ];
-/** From where a published port is asked for to the container: at any address of this host, or at one. */
+/**
+ * From a subnet to the address that the world sees; from where a published port is asked for to the container: at any
+ * address of this host, or at one.
+ */
 const MAPS: readonly (readonly [name: string, properties: string])[] = [
+  ["source4", "type ipv4_addr : ipv4_addr; flags interval"],
+  ["source6", "type ipv6_addr : ipv6_addr; flags interval"],
   ["published4", "type inet_proto . inet_service : ipv4_addr . inet_service"],
   ["published6", "type inet_proto . inet_service : ipv6_addr . inet_service"],
   ["publishedAt4", "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"],
@@ -36,13 +50,25 @@ const DOCKERS_WITH_ID = /^br-[0-9a-f]{12}$/;
 const RULES = `
   chain forward {
     type filter hook forward priority 0; policy accept;
-    iifname . oifname @within accept comment "inside one network, where br_netfilter shows it to us"
+    iifname . oifname @within oifname != @secluded accept comment "inside one network, where br_netfilter shows it to us"
     iifname @internal drop
     oifname @internal drop
     ct state established,related accept
     ct status dnat accept
-    oifname @bridges drop comment "not from other networks, not from other hosts"
+    oifname @bridges goto inbound
     iifname @bridges oifname @docker drop comment "not to networks of the built-in driver"
+  }
+  chain inbound {
+    iifname . oifname @within drop comment "containers of a network without ICC"
+    meta nfproto ipv4 oifname @unprotected4 accept
+    meta nfproto ipv6 oifname @unprotected6 accept
+    meta nfproto ipv4 meta l4proto icmp oifname @routed4 accept
+    meta nfproto ipv6 meta l4proto icmpv6 oifname @routed6 accept
+    ip daddr . meta l4proto . th dport @open4 accept
+    ip6 daddr . meta l4proto . th dport @open6 accept
+    iifname . ip daddr . meta l4proto . th dport @trusted4 accept
+    iifname . ip6 daddr . meta l4proto . th dport @trusted6 accept
+    drop comment "not from other networks, not from other hosts"
   }
   chain raw {
     type filter hook prerouting priority -300; policy accept;
@@ -71,6 +97,8 @@ const RULES = `
     iifname . oifname @within ct status dnat masquerade comment "or the answer would go straight to the neighbour"
     ip saddr . ip daddr @hairpin4 masquerade comment "a container that asks for its own port, with br_netfilter"
     ip6 saddr . ip6 daddr @hairpin6 masquerade
+    oifname != @bridges snat ip to ip saddr map @source4
+    oifname != @bridges snat ip6 to ip6 saddr map @source6
     ip saddr @masquerade4 oifname != @bridges masquerade
     ip6 saddr @masquerade6 oifname != @bridges masquerade
   }`;

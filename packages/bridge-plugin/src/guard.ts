@@ -5,6 +5,7 @@ import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { BRIDGE_PREFIX } from "./naming.ts";
+import { openElements } from "./open-ports.ts";
 import { portElements } from "./port-elements.ts";
 import type { Records } from "./records.ts";
 
@@ -114,6 +115,10 @@ export class FirewallGuard implements AsyncDisposable {
         [
           ...records.networks.flatMap((network) => networkLayout(network).elements),
           ...records.endpoints.flatMap((endpoint) => portElements(endpoint)),
+          ...records.endpoints.flatMap((endpoint) => {
+            const network = records.network(endpoint.network);
+            return network ? openElements(endpoint, network) : [];
+          }),
         ],
         links,
       );

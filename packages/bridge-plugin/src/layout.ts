@@ -1,7 +1,7 @@
 // What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
 import type { BridgeSpec, VethSpec } from "@portolan/kernel";
-import { aliasOf, bridgeMac, bridgeName, peerName, portName } from "./naming.ts";
-import type { EndpointRecord, NetworkRecord } from "./records.ts";
+import { aliasOf, bridgeMac, peerName, portName } from "./naming.ts";
+import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
 /** An element of one of the firewall's sets. */
 export interface Element {
@@ -11,6 +11,17 @@ export interface Element {
     | "internal"
     | "masquerade4"
     | "masquerade6"
+    | "source4"
+    | "source6"
+    | "secluded"
+    | "unprotected4"
+    | "unprotected6"
+    | "routed4"
+    | "routed6"
+    | "open4"
+    | "open6"
+    | "trusted4"
+    | "trusted6"
     | "published4"
     | "published6"
     | "publishedAt4"
@@ -31,24 +42,43 @@ export interface NetworkLayout {
 }
 
 export function networkLayout(record: NetworkRecord): NetworkLayout {
-  const { id, bridge, internal, mtu, subnets } = record;
+  const { id, bridge, internal, mtu, subnets, icc } = record;
   const families = subnets.map(({ family }) => family);
   return {
     bridge: { name: bridge, mac: bridgeMac(id), alias: aliasOf(id), ...(mtu !== undefined && { mtu }) },
-    addresses: subnets.map(({ gateway }) => gateway),
+    addresses: subnets.flatMap(({ gateway, inhibited }) => (gateway === undefined || inhibited ? [] : [gateway])),
     sysctls: sysctls(record),
     elements: [
       { set: "bridges", text: `"${bridge}"` },
       { set: "within", text: `"${bridge}" . "${bridge}"` },
       ...(internal ? [{ set: "internal", text: `"${bridge}"` } as const] : []),
-      ...(internal ? [] : subnets.map(({ family, subnet }) => ({ set: `masquerade${family}`, text: subnet }) as const)),
+      ...(icc === false ? [{ set: "secluded", text: `"${bridge}"` } as const] : []),
+      ...(internal
+        ? []
+        : subnets.flatMap((subnet) => [...addressTranslation(subnet, record), ...access(subnet, record)])),
     ],
     forwarding: internal ? [] : families,
   };
 }
 
+/** What the world sees as a container's address. */
+function addressTranslation(subnet: SubnetRecord, { masquerade }: NetworkRecord): readonly Element[] {
+  const { family, mode, source } = subnet;
+  if (masquerade === false || mode === "routed" || mode === "isolated") return [];
+  return source === undefined
+    ? [{ set: `masquerade${family}`, text: subnet.subnet }]
+    : [{ set: `source${family}`, text: `${subnet.subnet} : ${source}` }];
+}
+
+/** Who reaches a container at its own address; ports that are open in such networks are elements of their own. */
+function access({ family, mode }: SubnetRecord, { bridge }: NetworkRecord): readonly Element[] {
+  if (mode === "nat-unprotected") return [{ set: `unprotected${family}`, text: `"${bridge}"` }];
+  return mode === "routed" ? [{ set: `routed${family}`, text: `"${bridge}"` }] : [];
+}
+
 function sysctls({ bridge, internal, subnets }: NetworkRecord): NetworkLayout["sysctls"] {
-  const families = subnets.map(({ family }) => family);
+  // An isolated network's bridge has no address of the family, not even a link-local one.
+  const families = subnets.filter(({ mode }) => mode !== "isolated").map(({ family }) => family);
   // The host's own connections to ports that are published on 127.0.0.1; the firewall keeps containers out of there.
   const loopback =
     families.includes(4) && !internal ? ([[`net/ipv4/conf/${bridge}/route_localnet`, "1"]] as const) : [];
@@ -66,14 +96,23 @@ function sysctls({ bridge, internal, subnets }: NetworkRecord): NetworkLayout["s
   ];
 }
 
-export function endpointLayout(record: EndpointRecord, network: NetworkRecord): VethSpec {
+export interface EndpointLayout {
+  readonly veth: VethSpec;
+  /** The bridge passes no frame between two ports that are isolated. */
+  readonly isolated: boolean;
+}
+
+export function endpointLayout(record: EndpointRecord, network: NetworkRecord): EndpointLayout {
   const { id, mac } = record;
   return {
-    name: portName(id),
-    alias: aliasOf(id),
-    master: bridgeName(network.id),
-    up: true,
-    ...(network.mtu !== undefined && { mtu: network.mtu }),
-    peer: { name: peerName(id), mac },
+    veth: {
+      name: portName(id),
+      alias: aliasOf(id),
+      master: network.bridge,
+      up: true,
+      ...(network.mtu !== undefined && { mtu: network.mtu }),
+      peer: { name: peerName(id), mac },
+    },
+    isolated: network.icc === false,
   };
 }

@@ -1,6 +1,7 @@
 // Every refusal, and what a request becomes when it is not refused.
 import { Cidr, parseMac, type EndpointId, type IpamData, type NetworkId } from "@portolan/sdk";
 import { planEndpoint, planJoin, planNetwork } from "./plan.ts";
+import { planGateways } from "./plan-subnets.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
 const A = "aaaaaaaaaaaa".padEnd(64, "1") as NetworkId;
@@ -83,6 +84,8 @@ describe("a network's plan", () => {
   });
 
   const mtu = (value: string) => ({ "com.docker.network.driver.mtu": value });
+  const bridge = (name: string, value: string) => ({ [`com.docker.network.bridge.${name}`]: value });
+  const ISOLATED = /^gateway mode 'isolated' can only be used for an internal network/;
   const refusals: [string, Asked, RegExp][] = [
     ["no family at all", { enableIPv4: false, ipv4: [] }, /IPv4 or IPv6 must be enabled/],
     ["IPv4 without a pool", { ipv4: [] }, /ipv4 pool is empty.*--subnet/],
@@ -109,11 +112,57 @@ describe("a network's plan", () => {
     ["a pool without gateway", { ipv4: [pool("10.40.0.0/24", undefined)] }, /10\.40\.0\.0\/24 came without a gateway/],
     ["a gateway outside its pool", { ipv4: [pool("10.40.0.0/24", "10.41.0.1/24")] }, /10\.41\.0\.1 is not in the pool/],
     [
-      "another default gateway",
-      { ipv4: [{ ...v4, auxAddresses: { DefaultGatewayIPv4: Cidr.parse("10.40.0.9/24") } }] },
-      /DefaultGatewayIPv4.*not supported/,
+      "a default gateway outside the pool",
+      { ipv4: [{ ...v4, auxAddresses: { DefaultGatewayIPv4: Cidr.parse("10.41.0.9/24") } }] },
+      /default gateway ip must be part of the network.*DefaultGatewayIPv4 is 10\.41\.0\.9/,
     ],
-    ["an MTU that is no number", { driverOpts: mtu("big") }, /driver\.mtu": "big".*integer from 68 to 65535/],
+    [
+      "a default gateway on an internal network",
+      { internal: true, ipv6: [{ ...v6, auxAddresses: { DefaultGatewayIPv6: Cidr.parse("fd00:40::9/64") } }] },
+      /no gateway can be set on an internal bridge network.*DefaultGatewayIPv6/,
+    ],
+    [
+      "an isolated gateway on a network that is not internal",
+      { driverOpts: bridge("gateway_mode_ipv4", "isolated") },
+      ISOLATED,
+    ],
+    ["the same for IPv6", { ipv6: [v6], driverOpts: bridge("gateway_mode_ipv6", "isolated") }, ISOLATED],
+    [
+      "an inhibited gateway that nobody has",
+      { ipv4: [pool("10.40.0.0/24", undefined)], driverOpts: bridge("inhibit_ipv4", "true") },
+      /came without a gateway/,
+    ],
+    [
+      "an MTU that is no number",
+      { driverOpts: mtu("big") },
+      /^failed to parse com\.docker\.network\.driver\.mtu value: big \(strconv\.Atoi: parsing "big": invalid syntax\).*integer from 68 to 65535/,
+    ],
+    ["a negative MTU", { driverOpts: mtu("-1") }, /^invalid MTU number: -1/],
+    [
+      "a switch that is neither on nor off",
+      { driverOpts: bridge("enable_icc", "maybe") },
+      /^failed to parse com\.docker\.network\.bridge\.enable_icc value: maybe \(strconv\.ParseBool: parsing "maybe": invalid syntax\)/,
+    ],
+    [
+      "an unknown gateway mode",
+      { driverOpts: bridge("gateway_mode_ipv6", "bogus") },
+      /^failed to parse com\.docker\.network\.bridge\.gateway_mode_ipv6 value: bogus \(unknown gateway mode bogus\).*nat, nat-unprotected, routed, isolated/,
+    ],
+    [
+      "a source address that is none",
+      { driverOpts: { "com.docker.network.host_ipv4": "fd00::1" } },
+      /^failed to parse com\.docker\.network\.host_ipv4 value: fd00::1 \(nil ip\).*IPv4 address/,
+    ],
+    [
+      "a trusted link that can't be one",
+      { driverOpts: bridge("trusted_host_interfaces", "eth0:a/b") },
+      /"eth0:a\/b" is not allowed/,
+    ],
+    [
+      "an interface prefix too long for a number behind it",
+      { driverOpts: { "com.docker.network.container_iface_prefix": "interface-with" } },
+      /"interface-with" is not allowed.*1 to 12/,
+    ],
     ["an MTU below IPv4's least", { driverOpts: mtu("67") }, /integer from 68 to 65535/],
     ["an MTU above Linux' most", { driverOpts: mtu("65536") }, /integer from 68 to 65535/],
     [
@@ -123,8 +172,8 @@ describe("a network's plan", () => {
     ],
     [
       "an option of the built-in driver that we lack",
-      { driverOpts: { "com.docker.network.bridge.enable_icc": "false" } },
-      /"com\.docker\.network\.bridge\.enable_icc" is unknown.*Allowed are com\.docker\.network\.driver\.mtu/,
+      { driverOpts: bridge("default_bridge", "true") },
+      /"com\.docker\.network\.bridge\.default_bridge" is unknown.*Allowed are com\.docker\.network\.driver\.mtu/,
     ],
     [
       "an option of ours that does not exist",
@@ -139,6 +188,45 @@ describe("a network's plan", () => {
   it("allows 1280 bytes with IPv6, and 68 without", () => {
     expect(plan({ ipv6: [v6], driverOpts: mtu("1280") }).record.mtu).toBe(1280);
     expect(plan({ driverOpts: mtu("68") }).record.mtu).toBe(68);
+    expect(plan({ ipv6: [v6], driverOpts: mtu("0") }).record.mtu).toBeUndefined();
+  });
+
+  it("keeps what differs from an ordinary network, and nothing else", () => {
+    const driverOpts = {
+      ...bridge("enable_icc", "false"),
+      ...bridge("enable_ip_masquerade", "0"),
+      ...bridge("gateway_mode_ipv4", "routed"),
+      ...bridge("gateway_mode_ipv6", "nat"),
+      ...bridge("inhibit_ipv4", "T"),
+      ...bridge("trusted_host_interfaces", "eth0:wg0"),
+      "com.docker.network.host_ipv6": "2001:db8::7",
+      "com.docker.network.container_iface_prefix": "lan",
+    };
+    expect(plan({ ipv6: [v6], driverOpts }).record).toMatchObject({
+      icc: false,
+      masquerade: false,
+      trusted: ["eth0", "wg0"],
+      interfacePrefix: "lan",
+      subnets: [
+        { ...made().subnets[0], mode: "routed", inhibited: true },
+        { ...made({ ipv6: [v6] }).subnets[1], source: "2001:db8::7" },
+      ],
+    });
+  });
+
+  it("does without a gateway where nobody would have it, and asks IPAM for none there", () => {
+    const isolated = bridge("gateway_mode_ipv4", "isolated");
+    const inhibited = bridge("inhibit_ipv4", "true");
+    for (const driverOpts of [isolated, inhibited]) {
+      const asked = { internal: true, driverOpts };
+      expect(planGateways(request(asked).options)).toEqual({ skipIPv4: true, skipIPv6: false });
+      for (const gateway of [undefined, "10.40.0.1/24"])
+        expect(plan({ ...asked, ipv4: [pool("10.40.0.0/24", gateway)] }).record.subnets[0]).not.toHaveProperty(
+          "gateway",
+        );
+    }
+    expect(planGateways(request({ driverOpts: inhibited }).options)).toEqual({ skipIPv4: false, skipIPv6: false });
+    expect(() => planGateways(request({ driverOpts: isolated }).options)).toThrow(ISOLATED);
   });
 
   it("allows the whole link-local prefix and ordinary auxiliary addresses", () => {
@@ -291,6 +379,22 @@ describe("an endpoint's plan", () => {
     expect(joined.record.sandbox).toBe("/var/run/docker/netns/1");
     expect(planJoin(record, made({ internal: true }), "x").reply).toEqual({
       interfaceName: { srcName: "pce1e1e1e1e1e1", dstPrefix: "eth" },
+    });
+  });
+
+  it("joins under the prefix and with the default gateway that the network has", () => {
+    const record = {
+      ...planEndpoint(ask("10.40.0.2/24", "fd00:40::2/64"), network, []).record,
+      progress: "made",
+    } as const;
+    const elsewhere = made({
+      ipv6: [{ ...v6, auxAddresses: { DefaultGatewayIPv6: Cidr.parse("fd00:40::fe/64") } }],
+      driverOpts: { "com.docker.network.container_iface_prefix": "lan" },
+    });
+    expect(planJoin(record, elsewhere, "x").reply).toEqual({
+      interfaceName: { srcName: "pce1e1e1e1e1e1", dstPrefix: "lan" },
+      gateway: "10.40.0.1",
+      gatewayIPv6: "fd00:40::fe",
     });
   });
 

@@ -5,20 +5,17 @@ import {
   PluginError,
   type CreateEndpointRequest,
   type CreateNetworkRequest,
-  type Family,
-  type IpamData,
   type JoinReply,
   type Mac,
   type NetworkId,
 } from "@portolan/sdk";
 import { bridgeName, endpointMac, peerName } from "./naming.ts";
 import { LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
+import { planSubnets } from "./plan-subnets.ts";
 import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
 /** The address space of dockerd's own IPAM, which never hands out overlapping pools. */
 const DOCKERS_ADDRESS_SPACE = "LocalDefault";
-const LINK_LOCAL = Cidr.parse("fe80::/64");
-const MULTICAST = { 4: Cidr.parse("224.0.0.0/4"), 6: Cidr.parse("ff00::/8") };
 
 export interface NetworkPlan {
   readonly record: NetworkRecord;
@@ -41,10 +38,11 @@ export interface Suspect {
 export function planNetwork(request: CreateNetworkRequest, known: readonly NetworkRecord[]): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const subnets = planSubnets(request);
+  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix } = values;
+  const subnets = planSubnets(request, values);
   const hasIPv6 = subnets.some(({ family }) => family === 6);
-  if (hasIPv6 && values.mtu !== undefined && values.mtu < LEAST_MTU_FOR_IPV6) {
-    throw new PluginError(`option "com.docker.network.driver.mtu": ${values.mtu} is too small for IPv6`, {
+  if (hasIPv6 && mtu > 0 && mtu < LEAST_MTU_FOR_IPV6) {
+    throw new PluginError(`option "com.docker.network.driver.mtu": ${mtu} is too small for IPv6`, {
       hint: `Give an integer from ${LEAST_MTU_FOR_IPV6} to 65535.`,
     });
   }
@@ -53,7 +51,11 @@ export function planNetwork(request: CreateNetworkRequest, known: readonly Netwo
     progress: "intent",
     bridge: bridgeName(id),
     internal: options.internal,
-    ...(values.mtu !== undefined && { mtu: values.mtu }),
+    ...(mtu > 0 && { mtu }),
+    ...(!icc && { icc }),
+    ...(!masquerade && { masquerade }),
+    ...(trusted.length > 0 && { trusted }),
+    ...(interfacePrefix !== "eth" && interfacePrefix !== "" && { interfacePrefix }),
     subnets,
     options: options.driverOpts,
   };
@@ -68,54 +70,6 @@ export function planNetwork(request: CreateNetworkRequest, known: readonly Netwo
     record,
     suspects: rivals.flatMap((rival) => suspect(record, rival) ?? []),
     ignored: Object.keys(other),
-  };
-}
-
-function planSubnets({ options, ipv4, ipv6 }: CreateNetworkRequest): readonly SubnetRecord[] {
-  if (!options.enableIPv4 && !options.enableIPv6) throw new PluginError("IPv4 or IPv6 must be enabled");
-  return [...(options.enableIPv4 ? [planSubnet(4, ipv4)] : []), ...(options.enableIPv6 ? [planSubnet(6, ipv6)] : [])];
-}
-
-// Where the built-in bridge driver has words for a fault, they are these.
-function planSubnet(family: Family, [data, ...more]: readonly IpamData[]): SubnetRecord {
-  if (more.length > 0) {
-    throw new PluginError("bridge driver doesn't support multiple subnets", {
-      hint: `Give one --subnet for IPv${family}.`,
-    });
-  }
-  const pool = data?.pool;
-  if (!pool) throw new PluginError(`ipv${family} pool is empty`, { hint: "Give a --subnet." });
-  const text = pool.toString();
-  if (pool.prefix === 0) {
-    throw new PluginError(`the pool ${text} is no subnet`, {
-      hint: "Give a --subnet, or an IPAM driver that has one.",
-    });
-  }
-  if (pool.overlaps(MULTICAST[family])) throw new PluginError(`multicast subnet '${text}' is not allowed`);
-  if (pool.overlaps(LINK_LOCAL) && pool.subnet.toString() !== LINK_LOCAL.toString())
-    throw new PluginError(`'${text}' clashes with the Link-Local prefix '${LINK_LOCAL.toString()}'`);
-  for (const name of Object.keys(data.auxAddresses)) {
-    if (name !== "DefaultGatewayIPv4" && name !== "DefaultGatewayIPv6") continue;
-    throw new PluginError(`auxiliary address "${name}": another default gateway than the bridge is not supported`, {
-      hint: "Leave it out, or give the bridge that address with --gateway.",
-    });
-  }
-  const { gateway } = data;
-  if (!gateway) {
-    throw new PluginError(`the pool ${text} came without a gateway address`, {
-      hint: "Give a --gateway, or an IPAM driver that chooses one.",
-    });
-  }
-  if (!pool.contains(gateway.address)) {
-    throw new PluginError(`gateway ${gateway.address} is not in the pool ${text}`, {
-      hint: "Give a --gateway within the subnet.",
-    });
-  }
-  return {
-    family,
-    subnet: pool.subnet.toString(),
-    gateway: `${gateway.address}/${pool.prefix}`,
-    addressSpace: data.addressSpace,
   };
 }
 
@@ -193,13 +147,14 @@ function checkAddress(address: Cidr, { subnets }: NetworkRecord): void {
       hint: `Its subnets are ${subnets.map((each) => each.subnet).join(", ")}.`,
     });
   }
-  if (Cidr.parse(subnet.gateway).address === address.address) {
+  if (subnet.gateway !== undefined && Cidr.parse(subnet.gateway).address === address.address) {
     throw new PluginError(`the address ${address.toString()} is the gateway's own`, { hint: "Choose another one." });
   }
 }
 
 export interface JoinPlan {
   readonly record: EndpointRecord;
+  readonly network: NetworkRecord;
   readonly reply: JoinReply;
 }
 
@@ -210,19 +165,24 @@ export function planJoin(
   sandbox: string,
 ): JoinPlan {
   if (endpoint?.progress !== "made" || !network) throw unknownEndpoint();
-  const interfaceName = { srcName: peerName(endpoint.id), dstPrefix: "eth" };
+  const interfaceName = { srcName: peerName(endpoint.id), dstPrefix: network.interfacePrefix ?? "eth" };
   // dockerd would install the default route on an internal network, too.
-  const gateways = network.internal ? [] : network.subnets.map(({ gateway }) => Cidr.parse(gateway));
-  const ipv4 = gateways.find(({ family }) => family === 4)?.address;
-  const ipv6 = gateways.find(({ family }) => family === 6)?.address;
+  const subnets = network.internal ? [] : network.subnets;
+  const ipv4 = gatewayOf(subnets.find(({ family }) => family === 4));
+  const ipv6 = gatewayOf(subnets.find(({ family }) => family === 6));
   return {
     record: { ...endpoint, sandbox },
+    network,
     reply: {
       interfaceName,
       ...(ipv4 !== undefined && { gateway: ipv4 }),
       ...(ipv6 !== undefined && { gatewayIPv6: ipv6 }),
     },
   };
+}
+
+function gatewayOf(subnet: SubnetRecord | undefined): string | undefined {
+  return subnet?.defaultGateway ?? subnet?.gateway?.replace(/\/.*/, "");
 }
 
 /** @throws PluginError */

@@ -1,6 +1,7 @@
 // What we have promised, durable, with a copy in memory so that a plan can look at all of it at once.
 import type { EndpointId, Family, NetworkId } from "@portolan/sdk";
 import type { Schema, Store } from "@portolan/state";
+import type { GatewayMode } from "./options.ts";
 
 /**
  * `intent`: about to be made; after a crash it is taken back. `made`: dockerd may rely on it. `removing`: dockerd has
@@ -12,8 +13,16 @@ export type Progress = "intent" | "made" | "removing";
 export interface SubnetRecord {
   readonly family: Family;
   readonly subnet: string;
-  /** The bridge's own address, with prefix length. */
-  readonly gateway: string;
+  /** With prefix length: the bridge's own address, unless it is inhibited. Missing when nobody has it. */
+  readonly gateway?: string;
+  /** Another machine has the gateway's address. */
+  readonly inhibited?: true;
+  /** Where containers' default route leads instead of the gateway; without prefix length. */
+  readonly defaultGateway?: string;
+  /** `nat` when missing. */
+  readonly mode?: Exclude<GatewayMode, "nat">;
+  /** The address that the world sees; one of the host's own choice when missing. */
+  readonly source?: string;
   /** Of the IPAM driver; no two networks of dockerd overlap within one. */
   readonly addressSpace: string;
 }
@@ -25,6 +34,14 @@ export interface NetworkRecord {
   readonly internal: boolean;
   /** In bytes; the kernel's default when missing. */
   readonly mtu?: number;
+  /** False: containers don't reach each other. */
+  readonly icc?: false;
+  /** False: the world sees containers' own addresses. */
+  readonly masquerade?: false;
+  /** Links from which published ports are reached at the containers' own addresses. */
+  readonly trusted?: readonly string[];
+  /** `eth` when missing. */
+  readonly interfacePrefix?: string;
   /** In the order IPv4, IPv6; a family that the network does not have is missing. */
   readonly subnets: readonly SubnetRecord[];
   /** As the user gave them, including those that we do not know. */
@@ -44,6 +61,12 @@ export interface PortRecord {
   readonly hostPort: number;
 }
 
+/** A port of the container's own. */
+export interface OpenPort {
+  readonly protocol: PortProtocol;
+  readonly containerPort: number;
+}
+
 export interface EndpointRecord {
   readonly id: EndpointId;
   readonly network: NetworkId;
@@ -55,6 +78,8 @@ export interface EndpointRecord {
   readonly sandbox?: string;
   /** While it is its container's gateway; missing when nothing is published. */
   readonly ports?: readonly PortRecord[];
+  /** Reached at its own address, from Join to Leave; missing where the network has nobody whom that would concern. */
+  readonly open?: readonly OpenPort[];
   readonly trouble?: string;
 }
 

@@ -5,6 +5,7 @@ import { removeLink, removeNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
 import { aliasOf, portName } from "./naming.ts";
+import { openElements } from "./open-ports.ts";
 import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 
@@ -51,10 +52,12 @@ export class Removal {
 
   /** @returns whether it is gone, or else pending */
   async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { kernel, records, ports, log } = this.#parts;
+    const { kernel, firewall, records, ports, log } = this.#parts;
     const { id, network } = record;
     try {
       await ports.unpublish(id);
+      const networkRecord = records.network(network);
+      if (record.open && networkRecord) await firewall.withdraw(openElements(record, networkRecord));
       await removeLink(kernel, { name: portName(id), alias: aliasOf(id) });
     } catch (error) {
       log.warn("could not remove the endpoint's link, and will try again", { network, endpoint: id, err: error });

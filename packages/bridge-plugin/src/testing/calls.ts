@@ -64,12 +64,13 @@ export class Calls {
     });
   }
 
-  join(network: string, name: string) {
+  /** @param ports as behind `docker run -p` */
+  join(network: string, name: string, ports: readonly string[] = []) {
     return this.#driver().join({
       networkId: networkId(network),
       endpointId: endpointId(name),
       sandboxKey: `/var/run/docker/netns/${name}`,
-      options: sandboxOptions,
+      options: { ...sandboxOptions, portMap: bindings(...ports) },
     });
   }
 
