@@ -68,7 +68,7 @@ export const networkOptions = optionTable(
     mode4: option({
       ...asDocker("com.docker.network.bridge.gateway_mode_ipv4", gatewayMode, notMode),
       default: "nat",
-      help: "How containers are reached by IPv4, see "Gateway modes".",
+      help: "How containers are reached by IPv4: see Gateway modes below.",
     }),
     mode6: option({
       ...asDocker("com.docker.network.bridge.gateway_mode_ipv6", gatewayMode, notMode),
