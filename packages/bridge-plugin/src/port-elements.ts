@@ -3,7 +3,7 @@ import type { RelayTarget } from "@portolan/kernel";
 import type { Element } from "./layout.ts";
 import type { EndpointRecord, PortRecord } from "./records.ts";
 
-export interface PortRelay {
+interface PortRelay {
   /** The reserved host address to serve. */
   readonly address: string;
   readonly target: RelayTarget;
