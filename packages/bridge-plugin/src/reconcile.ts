@@ -45,7 +45,7 @@ export interface Patience {
   readonly homeMs: number;
 }
 
-export const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000 };
+const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000 };
 
 /** Why an endpoint looks dead: it has no link, or nobody has its container's end. */
 type Sign = "missing" | "home";

@@ -7,7 +7,7 @@ import type { GatewayMode } from "./options.ts";
  * `intent`: about to be made; after a crash it is taken back. `made`: dockerd may rely on it. `removing`: dockerd has
  * forgotten it and it must go; it stays here until it is gone.
  */
-export type Progress = "intent" | "made" | "removing";
+type Progress = "intent" | "made" | "removing";
 
 /** One family's part of a network. Addresses are text, as JSON has it. */
 export interface SubnetRecord {

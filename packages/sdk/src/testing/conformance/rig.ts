@@ -13,7 +13,7 @@ import { PluginClient, PluginStatusError } from "../dockerd/plugin-client.ts";
 import type { CrashPoints, Host, HostFactory, Life } from "./subject.ts";
 
 /** Thrown at the step at which a process dies. */
-export class Crash extends Error {
+class Crash extends Error {
   constructor(step: string) {
     super(`killed at "${step}"`);
     this.name = "Crash";

@@ -85,7 +85,7 @@ class AttemptError extends Error {
 }
 
 /** Go's encoding of a value: map keys in order, `<`, `>` and `&` escaped, a newline at the end. */
-export function encodeBody(body: unknown): string {
+function encodeBody(body: unknown): string {
   const escaped = JSON.stringify(body).replaceAll(/[<>&]/g, (char) => `\\u00${char.charCodeAt(0).toString(16)}`);
   return `${escaped}\n`;
 }

@@ -21,7 +21,7 @@ export interface RecordedCommand {
 }
 
 /** From here on the recording's driver behaved like this. */
-export interface RecordedDriver {
+interface RecordedDriver {
   readonly scenario: string;
   readonly driver: Readonly<Record<string, unknown>>;
 }
