@@ -27,11 +27,14 @@ const perProject: Record<string, readonly string[]> = {
   e2e: [...jest, "--runInBand"],
 };
 
+// lerna forces colours on whatever it runs, and tests compare what programs print.
+const { FORCE_COLOR: _, ...env } = process.env;
+
 const command = perProject[project ?? ""];
 if (command === undefined) {
   process.stderr.write(`tools/jest.ts: "${project ?? ""}" is not one of ${Object.keys(perProject).join(", ")}\n`);
   process.exitCode = 2;
 } else {
   const [program = "", ...args] = command;
-  process.exitCode = spawnSync(program, [...args, ...rest], { stdio: "inherit" }).status ?? 1;
+  process.exitCode = spawnSync(program, [...args, ...rest], { stdio: "inherit", env }).status ?? 1;
 }
