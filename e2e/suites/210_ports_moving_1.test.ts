@@ -7,7 +7,7 @@ const UNLIKE = "the built-in driver has no process of its own";
 
 /** The first IPv6 network of a host turns its forwarding on for good. */
 async function makeIPv6Router(host: Host): Promise<void> {
-  await host.docker("network", "create", "-d", driver, "--ipv6", "--subnet", "fd00:210::/64", "hansa");
+  await host.docker("network", "create", "-d", driver, "--ipv6", "--subnet", "fd00:210::/64", "malta");
 }
 
 onEveryEngine(
@@ -106,6 +106,7 @@ onEveryEngine(
       await untilServing(host, "lubeck");
       expect(await ask(host, "127.0.0.1", 8080)).toBe("lubeck");
       expect(await portsTable(host)).toHaveLength(2);
+    await makeIPv6Router(host); // as it was before the reboot
     });
   },
   { prepare: makeIPv6Router },
