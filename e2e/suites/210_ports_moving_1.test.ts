@@ -106,7 +106,7 @@ onEveryEngine(
       await untilServing(host, "lubeck");
       expect(await ask(host, "127.0.0.1", 8080)).toBe("lubeck");
       expect(await portsTable(host)).toHaveLength(2);
-    await makeIPv6Router(host); // as it was before the reboot
+      await makeIPv6Router(host); // as it was before the reboot
     });
   },
   { prepare: makeIPv6Router },
