@@ -44,7 +44,7 @@ function addressesOfLinks(): Prefix[] {
   return all.map(({ address }) => single(address)).filter((prefix) => prefix !== undefined);
 }
 
-export function nameservers(resolvConf: string): Prefix[] {
+function nameservers(resolvConf: string): Prefix[] {
   const servers = [...resolvConf.matchAll(/^\s*nameserver\s+(?<server>\S+)/gm)].map(
     (match) => match.groups?.server ?? "",
   );

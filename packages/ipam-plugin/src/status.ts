@@ -8,7 +8,7 @@ import type { Pool } from "./pool.ts";
 import type { Registry } from "./registry.ts";
 
 /** Counts beyond what a JSON number can say are left as decimal text: an IPv6 /64 has 2^64 addresses. */
-export type Count = number | string;
+type Count = number | string;
 
 export interface PoolStatus {
   readonly id: string;
@@ -28,7 +28,7 @@ export interface PoolStatus {
   readonly missed: number;
 }
 
-export interface AddressStatus {
+interface AddressStatus {
   readonly address: string;
   readonly kind: LeaseKind | "freed";
   readonly mac?: string;
@@ -51,7 +51,7 @@ export interface Leak {
 /** A first look at a pool shows this many addresses; a million would fill the screen for a minute. */
 const MOST_ADDRESSES = 10_000;
 
-export function poolStatus(pool: Pool): PoolStatus {
+function poolStatus(pool: Pool): PoolStatus {
   const { record, windows, book } = pool;
   const usable = windows.reduce((sum, window) => sum + window.usable, 0n);
   const heldInside = windows.reduce((sum, window) => sum + window.held, 0n);

@@ -6,8 +6,8 @@ import { Ranges, type Range } from "./ranges.ts";
 import type { Window } from "./window.ts";
 
 /** Addresses are recorded together by this many: one record changes at a time, and a million make 15,625 records. */
-export const CHUNK_BITS = 6n;
-export const CHUNK_SIZE = 1 << Number(CHUNK_BITS);
+const CHUNK_BITS = 6n;
+const CHUNK_SIZE = 1 << Number(CHUNK_BITS);
 
 /** Beyond this many, freed addresses are given out again before fresh ones are, so that memory has an end. */
 const REMEMBER_AT_MOST = 65_536;
