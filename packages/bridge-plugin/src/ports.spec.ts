@@ -23,6 +23,13 @@ const ports = (name: string) =>
     .find(({ id }) => id === endpointId(name))
     ?.ports.map(({ containerPort, protocol, hostPort }) => `${hostPort}:${containerPort}/${protocol}`);
 
+const troubles = (name: string) =>
+  host.bridge
+    .status()
+    .networks.flatMap(({ endpoints }) => endpoints)
+    .find(({ id }) => id === endpointId(name))
+    ?.ports.map(({ trouble }) => trouble);
+
 async function mapped(): Promise<readonly string[]> {
   const maps = ["published4", "published6", "publishedAt4", "publishedAt6"];
   const objects = await Promise.all(
@@ -133,6 +140,25 @@ it("are held and led again after a crash, and given up when their container has 
   await host.publish("net", "new", ["80:80"]);
   expect(ports("new")).toEqual(["80:80/tcp"]);
 });
+
+it.each(["reserve", "relay"])(
+  "that cannot be held again at the start wait for a look, and hold up nobody: %s",
+  async (step) => {
+    await host.publish("net", "web", ["80:80"]);
+    await host.publish("net", "cat", ["81:80"]);
+    const held = host.kernel.steps.filter((each) => each.startsWith(step));
+    host.failing = held.find((each) => each.includes("80")) ?? "no such step";
+    await host.restart();
+    expect(troubles("web")).toEqual([expect.stringContaining("refused")]);
+    expect(troubles("cat")).toEqual([undefined]);
+    await host.bridge.look();
+    expect(troubles("web")).toEqual([expect.stringContaining("refused")]);
+    host.failing = undefined;
+    await host.bridge.look();
+    expect(troubles("web")).toEqual([undefined]);
+    await expect(hold(80)).rejects.toMatchObject({ code: "EADDRINUSE" });
+  },
+);
 
 it("of a container that has just died go to the one that replaces it", async () => {
   await host.publish("net", "web", ["80:80"]);

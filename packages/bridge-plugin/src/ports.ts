@@ -46,7 +46,7 @@ export class Ports {
   async publish(endpoint: EndpointRecord, wishes: readonly PortWish[]): Promise<void> {
     const { id, ports: before = [] } = endpoint;
     if (before.length > 0 && satisfies(before, wishes)) {
-      await this.#hold(endpoint, await this.#holdAgain(endpoint));
+      await this.#holdAgain(endpoint);
       await this.#parts.firewall.publish(portElements(endpoint));
       return;
     }
@@ -57,8 +57,8 @@ export class Ports {
     const { ports: _none, ...rest } = this.#parts.records.endpoint(id) ?? endpoint;
     const record = { ...rest, ports: held.map(({ port }) => port) };
     await this.#lead(record, undo);
-    undo.add("forget what is held", () => void this.#held.delete(id));
-    await this.#hold(record, held);
+    for (const each of held) await startRelays(each, record);
+    this.#held.set(id, held);
     undo.commit();
     await this.#forgetFlows(record.ports);
   }
@@ -88,15 +88,15 @@ export class Ports {
 
   /**
    * Holds what the records promise. A container whose link is gone is gone as well, and after a reboot they all are:
-   * what replaces it wants its ports.
+   * what replaces it wants its ports. Never fails: what could not be held is tried again later.
    */
   async restore(id: EndpointId): Promise<void> {
     const { kernel, records } = this.#parts;
     const endpoint = records.endpoint(id);
     if (endpoint?.progress !== "made" || !endpoint.ports) return;
-    if (!(await kernel.links.get(portName(id)))) return this.unpublish(id);
     try {
-      await this.#hold(endpoint, await this.#holdAgain(endpoint));
+      if (await kernel.links.get(portName(id))) await this.#holdAgain(endpoint);
+      else await this.unpublish(id);
     } catch (error) {
       this.#warn(endpoint, error);
     }
@@ -159,17 +159,21 @@ export class Ports {
   }
 
   /** A port that somebody else has taken meanwhile is no reason to break what goes on answering through the firewall. */
-  async #holdAgain(endpoint: EndpointRecord): Promise<readonly Held[]> {
+  async #holdAgain(endpoint: EndpointRecord): Promise<void> {
     const before = this.#held.get(endpoint.id) ?? [];
     const troubles = new Map<PortRecord, string>();
     const held: Held[] = [];
     for (const port of endpoint.ports ?? []) {
       const { protocol, hostAddresses: addresses, hostPort: first } = port;
       const still = before.find((each) => satisfies([each.port], [{ ...port, first, last: first }]));
+      if (still) {
+        held.push(still);
+        continue;
+      }
       try {
-        held.push(
-          still ?? { reservation: await this.#parts.kernel.ports.reserve({ protocol, addresses, first }), port },
-        );
+        const reservation = await this.#parts.kernel.ports.reserve({ protocol, addresses, first });
+        await startRelays({ reservation, port }, endpoint);
+        held.push({ reservation, port });
       } catch (error) {
         const { message } = PluginError.from(error);
         if (!this.#troubleTexts(endpoint.id).includes(message)) this.#warn(endpoint, error);
@@ -178,7 +182,7 @@ export class Ports {
     }
     if (troubles.size > 0) this.#troubles.set(endpoint.id, troubles);
     else this.#troubles.delete(endpoint.id);
-    return held;
+    this.#held.set(endpoint.id, held);
   }
 
   /** Durable first: from then on every installation of the firewall leads the ports to the container. */
@@ -193,16 +197,6 @@ export class Ports {
     });
     await letHairpin(kernel, endpoint);
     await firewall.publish(elements);
-  }
-
-  /** Relays start when everything else leads to the container already: until then a client's packets are dropped. */
-  async #hold(endpoint: EndpointRecord, held: readonly Held[]): Promise<void> {
-    const before = this.#held.get(endpoint.id) ?? [];
-    this.#held.set(endpoint.id, held);
-    for (const { reservation, port } of held) {
-      if (before.some((each) => each.reservation === reservation)) continue;
-      for (const { address, target } of portLayout(port, endpoint).relays) await reservation.relay(address, target);
-    }
   }
 
   /** A client that keeps talking would go on where it went before: to nobody, or to a container that is gone. */
@@ -227,6 +221,19 @@ export class Ports {
       endpoint: id,
       err: error,
     });
+  }
+}
+
+/**
+ * A port without its relays is not held: it is given back, so that all of it can be tried again. To be called when
+ * everything else leads to the container already: until then a client's packets are dropped.
+ */
+async function startRelays({ reservation, port }: Held, endpoint: EndpointRecord): Promise<void> {
+  try {
+    for (const { address, target } of portLayout(port, endpoint).relays) await reservation.relay(address, target);
+  } catch (error) {
+    reservation[Symbol.dispose]();
+    throw error;
   }
 }
 
