@@ -1,9 +1,8 @@
 // `ts-bridge purge`: takes back everything this driver ever made on the host, with records or without.
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openKernel, type Kernel } from "@portolan/kernel";
 import { PluginError, silentLogger, type Command } from "@portolan/sdk";
-import { openStore } from "@portolan/state";
+import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { Firewall } from "./firewall.ts";
 import { idInAlias } from "./naming.ts";
@@ -34,7 +33,7 @@ export async function purgeHost(kernel: Kernel, stateDir: string): Promise<reado
   }
   await firewall.uninstall();
   await kernel.forwardAccept.remove();
-  await rm(stateDir, { recursive: true, force: true });
+  await removeStore(join(stateDir, "state.db"));
   const after = new Set(await linkNames(kernel));
   return before.filter((name) => !after.has(name));
 }

@@ -1,6 +1,7 @@
 // @portolan/state: what we promised, kept.
 export { MemoryDisk, openMemoryStore, type OpenMemoryOptions } from "./memory-store.ts";
 export { openStore, type OpenOptions } from "./open-store.ts";
+export { removeStore } from "./remove-store.ts";
 export { StateError, type StateErrorCode } from "./state-error.ts";
 export {
   schemaNumber,
