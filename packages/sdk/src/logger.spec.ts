@@ -62,3 +62,11 @@ test("levels below the chosen one are silent", async () => {
   });
   expect(lines.map((line) => (JSON.parse(line) as { level: string }).level)).toEqual(["warn", "error"]);
 });
+
+test("a reader that goes away takes nobody with it", async () => {
+  const stream = new PassThrough();
+  const logger = createLogger({ plugin: "ts-null", stream });
+  stream.destroy(new Error("EPIPE")); // without a listener this ends the process
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(() => logger.info("still here")).not.toThrow();
+});

@@ -36,6 +36,8 @@ export interface LoggerOptions {
 
 export function createLogger(options: LoggerOptions): Logger {
   const stream = options.stream ?? process.stdout;
+  // A reader that went away must not take the driver with it: what it would have read is lost, nothing else.
+  stream.on("error", ignore);
   const asText = (options.format ?? (stream.isTTY === true ? "text" : "json")) === "text";
   const winston = createWinston({
     level: options.level ?? "info",

@@ -51,6 +51,12 @@ describe("a wrong value is refused with its JSON path", () => {
     ["EndpointID: is missing", () => decode("NetworkDriver.Leave", { NetworkID: NETWORK })],
     ["NetworkID: is missing", () => decode("NetworkDriver.Leave", { NetworkID: "", EndpointID: ENDPOINT })],
     ["NetworkID: is missing", () => decode("NetworkDriver.Leave", null)],
+    [
+      'NetworkID: "a\\",\\"docker0" is not an id of up to 64 letters and digits',
+      () => decode("NetworkDriver.DeleteNetwork", { NetworkID: 'a","docker0' }),
+    ],
+    ["NetworkID: ", () => decode("NetworkDriver.DeleteNetwork", { NetworkID: "*" })],
+    ["NetworkID: ", () => decode("NetworkDriver.DeleteNetwork", { NetworkID: "../x" })],
     ["request: expected an object, got a list", () => decode("NetworkDriver.Leave", [1])],
     ["DiscoveryType: ", () => decode("NetworkDriver.DiscoverNew", { DiscoveryType: 2, DiscoveryData: {} })],
     ["Address: ", () => decode("IpamDriver.ReleaseAddress", { PoolID: "p", Address: "10.0.0.1/8" })],

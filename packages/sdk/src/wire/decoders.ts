@@ -35,9 +35,21 @@ export const address: Decoder<string> = (value, place) => {
   throw place.refuse(`${nameOf(text)} is not an address such as 10.40.0.1 or fd00::1`);
 };
 
-/** A non-empty string under one of the id types. */
-export function id<Id extends string>(): Decoder<Id> {
+/** What an IPAM driver made up, under one of the id types: any text. */
+export function opaqueId<Id extends string>(): Decoder<Id> {
   return (value, place) => string(value, place) as Id;
+}
+
+/**
+ * What dockerd makes up: 64 hexadecimal digits, or 25 of base 36 for what a swarm knows. Drivers derive names of links and
+ * files from it, so nothing else than letters and digits may pass.
+ */
+export function id<Id extends string>(): Decoder<Id> {
+  return (value, place) => {
+    const text = string(value, place);
+    if (/^[0-9a-z]{1,64}$/i.test(text)) return text as Id;
+    throw place.refuse(`${nameOf(text)} is not an id of up to 64 letters and digits`);
+  };
 }
 
 /** A list; `null` is an empty one, as Go writes it. */

@@ -9,7 +9,7 @@ import type {
 } from "../ipam-driver.ts";
 import { PluginError } from "../plugin-error.ts";
 import type { PoolId } from "../values.ts";
-import { address, boolean, cidr, id, mac, mapOf, string, type JsonObject } from "./decoders.ts";
+import { address, boolean, cidr, opaqueId, mac, mapOf, string, type JsonObject } from "./decoders.ts";
 import { defined, struct } from "./fields.ts";
 import { poolLock, poolsLock } from "./lock-keys.ts";
 import { entriesFor, type VerbTable } from "./verb.ts";
@@ -33,7 +33,7 @@ const requestAddress = struct<RequestAddressRequest>((fields) => {
   const options = fields.optional("Options", mapOf(string)) ?? {};
   const macText = options[MAC_ADDRESS];
   return defined({
-    poolId: fields.required("PoolID", id<PoolId>()),
+    poolId: fields.required("PoolID", opaqueId<PoolId>()),
     address: fields.optional("Address", address),
     gateway: options[ADDRESS_TYPE] === "com.docker.network.gateway",
     serial: options[SERIAL] === "true",
@@ -43,10 +43,10 @@ const requestAddress = struct<RequestAddressRequest>((fields) => {
   });
 });
 
-const poolRequest = struct<PoolRequest>((fields) => ({ poolId: fields.required("PoolID", id<PoolId>()) }));
+const poolRequest = struct<PoolRequest>((fields) => ({ poolId: fields.required("PoolID", opaqueId<PoolId>()) }));
 
 const releaseAddress = struct<ReleaseAddressRequest>((fields) => ({
-  poolId: fields.required("PoolID", id<PoolId>()),
+  poolId: fields.required("PoolID", opaqueId<PoolId>()),
   address: fields.required("Address", address),
 }));
 
