@@ -37,7 +37,7 @@ export async function holdAddress(journal: Journal, pool: Pool, offset: bigint, 
 export async function freeAddress(journal: Journal, pool: Pool, offset: bigint, now: number): Promise<boolean> {
   const slot = pool.book.slot(offset);
   if (!isHeld(slot) || !pool.took(slot)) return false;
-  await journal.durable(pool.book.free(offset, now));
+  await journal.durable(pool.free(offset, now));
   return true;
 }
 
@@ -82,7 +82,7 @@ export async function applyTold(registry: Registry, journal: Journal, told: Told
         undos.push(pool.book.hold(offset, { ...rest, missed: missedBefore + 1 }));
         suspects += 1;
       } else {
-        undos.push(pool.book.free(offset, now));
+        undos.push(pool.free(offset, now));
         freedAddresses += 1;
       }
     }
@@ -102,7 +102,7 @@ export async function releaseLeaks(registry: Registry, journal: Journal, now: nu
       continue;
     }
     for (const [offset, slot] of pool.book.slots()) {
-      if (isHeld(slot) && pool.took(slot) && (slot.missed ?? 0) > 0) undos.push(pool.book.free(offset, now));
+      if (isHeld(slot) && pool.took(slot) && (slot.missed ?? 0) > 0) undos.push(pool.free(offset, now));
     }
   }
   await journal.durable(() => {

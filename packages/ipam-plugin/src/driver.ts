@@ -16,7 +16,7 @@ import {
   type RequestPoolRequest,
 } from "@portolan/sdk";
 import type { DefaultPool } from "./addresses/default-pools.ts";
-import { holds, parseAddress, printAddress, printPrefix } from "./addresses/ip.ts";
+import { holds, parseAddress, parsePrefix, printAddress, printPrefix } from "./addresses/ip.ts";
 import { addPool, applyTold, freeAddress, givePoolAgain, holdAddress, removePool, type Judged } from "./apply.ts";
 import type { HostView } from "./host.ts";
 import type { Journal } from "./journal.ts";
@@ -27,6 +27,7 @@ import {
   planShelf,
   planSubnet,
   planWish,
+  type PoolWish,
   poolMeant,
   poolsForHint,
   recordOf,
@@ -34,6 +35,9 @@ import {
 import { poolIdOf, type Pool } from "./pool.ts";
 import { SPACES, type Registry, type Shelf } from "./registry.ts";
 import { Replay, type Told } from "./replay.ts";
+import type { GroupName, GroupRecord } from "./shared/layout.ts";
+import type { GroupWish } from "./shared/membership.ts";
+import type { SharedPools } from "./shared/shared-pools.ts";
 import { present } from "./addresses/present.ts";
 
 /** What the verbs work on. The driver is served before it is there, and its verbs wait for it (serve's `ready`). */
@@ -42,6 +46,8 @@ export interface Books {
   readonly journal: Journal;
   readonly hostId: string;
   readonly defaultPools: readonly DefaultPool[];
+  /** Unset without a shared store. */
+  readonly shared?: SharedPools;
 }
 
 export interface IpamDriverParts {
@@ -95,6 +101,7 @@ export class PortolanIpamDriver implements IpamDriver {
     const { registry, journal, defaultPools } = this.books;
     const wish = planWish(request);
     if (wish.subnet ?? wish.hint) this.#replay.poolNamed();
+    if (wish.options.network !== undefined) return this.#requestSharedPool(wish, wish.options.network, call);
     const hinted = poolsForHint(registry, wish).find(({ id }) => this.#replay.awaits(id));
     if (hinted && this.#replay.claimPool(hinted.id, false)) return replyFor(hinted);
     if (!wish.subnet) this.#replay.dailyWork();
@@ -113,20 +120,56 @@ export class PortolanIpamDriver implements IpamDriver {
     return replyFor(await addPool(registry, journal, record));
   }
 
+  /** A pool that the hosts of a group have in common: they agree in the store first. */
+  async #requestSharedPool(wish: PoolWish, group: string, call: CallContext): Promise<RequestPoolReply> {
+    const { registry, journal, defaultPools, shared } = this.books;
+    const { space, family, subnet } = wish;
+    const name = { space, group, family };
+    const known = poolOfGroup(registry, name);
+    if (known) {
+      const lasting = space === SPACES.global || (known.record.missed ?? 0) > 0;
+      if (!this.#replay.claimPool(known.id, lasting)) throw overlapError(this.#shelfOf(known));
+      return replyFor(known);
+    }
+    if (!shared) throw noStore();
+    if (subnet) planShelf(recordOf(wish, subnet, this.#now()), subnet, registry);
+    try {
+      const agreed = await shared.join(groupWish(wish, name), async () =>
+        planSubnet(wish, registry, defaultPools, await this.#parts.host.taken(family)),
+      );
+      const record = { ...recordOf(wish, parsePrefix(agreed.subnet), this.#now()), shared: sharedPart(agreed) };
+      planShelf(record, parsePrefix(agreed.subnet), registry);
+      call.signal.throwIfAborted();
+      const { pool, undo } = registry.add(record);
+      shared.added(pool);
+      await journal.durable(() => {
+        pool.observer?.removed();
+        undo();
+      });
+      return replyFor(pool);
+    } catch (error) {
+      await shared.abandon(name);
+      throw error;
+    }
+  }
+
   async releasePool({ poolId }: PoolRequest): Promise<void> {
     if (this.#replay.takesBack(poolId)) return;
     this.#replay.dailyWork();
-    const { registry, journal } = this.books;
+    const { registry, journal, shared } = this.books;
     const pool = registry.pool(poolId);
-    if (pool) await removePool(registry, journal, pool, this.#now());
+    if (!pool) return;
+    await removePool(registry, journal, pool, this.#now());
+    if (pool.group !== undefined) void shared?.settle();
   }
 
   async requestAddress(request: RequestAddressRequest, call: CallContext): Promise<RequestAddressReply> {
-    const answered = this.#poolOf(request);
+    const answered = await this.#withItsGateway(this.#poolOf(request), request);
     const pool = poolMeant(this.books.registry, answered, request.address);
     if (pool !== answered) this.#replay.moveClaim(answered.id, pool.id);
     if (request.address === undefined) this.#mustBeNew(pool, request);
-    const plan = planAddress(pool, request, this.#now());
+    const settled = pool.group === undefined ? undefined : await this.#shared.prepare(pool, request);
+    const plan = planAddress(pool, request, this.#now(), settled);
     if (plan.kind === "repeat") {
       const fits = request.gateway === (plan.slot.kind === "gateway") && pool.took(plan.slot);
       if (!this.#replay.claimAddress(pool.id, plan.offset, fits)) {
@@ -148,6 +191,28 @@ export class PortolanIpamDriver implements IpamDriver {
     const parsed = parseAddress(address);
     if (!pool || !holds(pool.subnet, parsed)) return;
     await freeAddress(this.books.journal, pool, parsed.value - pool.subnet.first, this.#now());
+  }
+
+  get #shared(): SharedPools {
+    const { shared } = this.books;
+    if (!shared) throw noStore();
+    return shared;
+  }
+
+  /** The gateway of a shared pool may still be changed by the first host of its group, which makes another book. */
+  async #withItsGateway(pool: Pool, { gateway, address }: RequestAddressRequest): Promise<Pool> {
+    if (!gateway || address === undefined || pool.group === undefined) return pool;
+    const record = await this.#shared.regateway(pool, address);
+    if (!record) return pool;
+    const { registry, journal } = this.books;
+    const removed = registry.remove(pool, this.#now());
+    const { pool: changed, undo } = registry.add(record);
+    this.#shared.added(changed);
+    await journal.durable(() => {
+      undo();
+      removed();
+    });
+    return changed;
   }
 
   /** The first request for a pool that was given as a repetition names its gateway, or it was none (replay.ts, 4). */
@@ -178,6 +243,31 @@ export class PortolanIpamDriver implements IpamDriver {
       log.error("what dockerd did not name at its start could not be judged", { err: error });
     }
   }
+}
+
+function poolOfGroup(registry: Registry, { space, group, family }: GroupName): Pool | undefined {
+  return [...registry.pools()].find(
+    (pool) => pool.group === group && pool.record.space === space && pool.subnet.family === family,
+  );
+}
+
+function groupWish({ subnet, range, options }: PoolWish, name: GroupName): GroupWish {
+  // One network has one option for both families: up to 32 bits it can only mean IPv4, above it only IPv6.
+  const block = options.block !== undefined && options.block <= 32 === (name.family === 4) ? options.block : undefined;
+  return {
+    ...name,
+    ...(subnet ? { subnet: printPrefix(subnet) } : {}),
+    ...(range ? { range: printPrefix(range) } : {}),
+    ...(block === undefined ? {} : { block }),
+  };
+}
+
+const sharedPart = ({ gateway, block }: GroupRecord) => ({ gateway, block });
+
+function noStore(): PluginError {
+  return new PluginError('option "portolan.network": hosts can share pools only through a store', {
+    hint: "Start ts-ipam with PORTOLAN_STORE=etcd://HOST:2379.",
+  });
 }
 
 function replyFor(pool: Pool): RequestPoolReply {

@@ -141,7 +141,8 @@ export type AddressPlan =
   /** Named, but held: only its repetition by dockerd may succeed. */
   | { readonly kind: "repeat"; readonly offset: bigint; readonly slot: Held };
 
-export function planAddress(pool: Pool, request: RequestAddressRequest, now: number): AddressPlan {
+/** @param settled an offset that is settled already, though the request leaves it to us */
+export function planAddress(pool: Pool, request: RequestAddressRequest, now: number, settled?: bigint): AddressPlan {
   const held: Held = {
     kind: request.gateway ? "gateway" : request.address === undefined ? "dynamic" : "static",
     since: now,
@@ -149,8 +150,9 @@ export function planAddress(pool: Pool, request: RequestAddressRequest, now: num
     ...(request.endpointName === undefined ? {} : { name: request.endpointName }),
     ...(pool.record.range === undefined ? {} : { range: pool.record.range }),
   };
-  if (request.address !== undefined) {
-    const offset = planNamed(pool, request.address, request.gateway);
+  const named = request.address === undefined ? settled : planNamed(pool, request.address, request.gateway);
+  if (named !== undefined) {
+    const offset = named;
     const slot = pool.book.slot(offset);
     return isHeld(slot) ? { kind: "repeat", offset, slot } : { kind: "take", offset, held };
   }

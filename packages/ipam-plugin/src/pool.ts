@@ -1,6 +1,6 @@
 // One pool as dockerd knows it: a subnet or an --ip-range of one, with the book that its addresses are written in.
 import type { PoolId } from "@portolan/sdk";
-import { lastOf, parsePrefix, printAddress, type Prefix } from "./addresses/ip.ts";
+import { lastOf, parseAddress, parsePrefix, printAddress, type Prefix } from "./addresses/ip.ts";
 import { isHeld } from "./addresses/lease.ts";
 import type { Book } from "./addresses/book.ts";
 import type { Range } from "./addresses/ranges.ts";
@@ -9,6 +9,12 @@ import { poolOptions, type PoolOptions } from "./options.ts";
 import type { PoolRecord } from "./records.ts";
 
 const LOOK_THROUGH = 256;
+
+/** Who shares a pool with other hosts wants to know what becomes of it. Called before the change is durable. */
+export interface PoolObserver {
+  freed(offset: bigint): void;
+  removed(): void;
+}
 
 export class Pool {
   readonly id: PoolId;
@@ -21,6 +27,7 @@ export class Pool {
   /** Where addresses are chosen from. */
   readonly windows: Window[] = [];
   record: PoolRecord;
+  observer: PoolObserver | undefined;
 
   constructor(record: PoolRecord, book: Book, found: boolean) {
     this.found = found;
@@ -41,6 +48,13 @@ export class Pool {
     const { first } = this.subnet;
     const within = this.range ?? this.subnet;
     return new Window(within.first - first, lastOf(within) - first, this.book.excluded);
+  }
+
+  /** @returns what puts things back, should the record fail to be written */
+  free(offset: bigint, now: number): () => void {
+    const undo = this.book.free(offset, now);
+    this.observer?.freed(offset);
+    return undo;
   }
 
   /** Gateways are taken first, so that only the first records need to be looked through. */
@@ -79,10 +93,11 @@ export function poolIdOf({
   return `${space}/${subnet}${range === undefined ? "" : `/${range}`}${group === undefined ? "" : `@${group}`}` as PoolId;
 }
 
-/** The reservations that concern a subnet, as offsets into it. */
-export function reservedIn(subnet: Prefix, { reserve = [] }: PoolOptions): Range[] {
+/** What is never chosen in a subnet, as offsets into it: reservations, and the gateway that other hosts have, too. */
+export function reservedIn(subnet: Prefix, { shared }: PoolRecord, { reserve = [] }: PoolOptions): Range[] {
   const end = lastOf(subnet);
-  return reserve
+  const gateway = shared && parseAddress(shared.gateway);
+  return [...reserve, ...(gateway ? [{ first: gateway, last: gateway }] : [])]
     .filter(({ first, last }) => first.family === subnet.family && last.value >= subnet.first && first.value <= end)
     .map(({ first, last }) => ({
       from: (first.value < subnet.first ? subnet.first : first.value) - subnet.first,

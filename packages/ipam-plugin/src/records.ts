@@ -21,6 +21,8 @@ export interface PoolRecord {
   readonly since: number;
   /** How many starts of dockerd in a row did not repeat this pool though they repeated others. */
   readonly missed?: number;
+  /** What the hosts of its group agreed on; unset for a pool of this host alone. */
+  readonly shared?: { readonly gateway: string; readonly block: number };
   /** It was requested again after its first answer may have been lost: it may have two owners, or one and a ghost. */
   readonly askedTwice?: true;
 }
@@ -28,6 +30,24 @@ export interface PoolRecord {
 /** Who this host is; made once and then kept, since the IPv6 default pools are derived from it. */
 export interface HostRecord {
   readonly id: string;
+}
+
+/** `shared` by pool id: what this host has of a pool that it shares. */
+export interface ClaimsRecord {
+  /** Numbers of its blocks, in hexadecimal. */
+  readonly blocks: readonly string[];
+  /** Addresses borrowed from other hosts' blocks, as offsets in hexadecimal, with the loan. */
+  readonly singles: readonly (readonly [offset: string, loan: string])[];
+}
+
+/** `shared` by `owed <key of the shared store>` or `owed <group's root>`: what is still to be given back to the store. */
+export interface OwedRecord {
+  readonly space: string;
+  readonly group: string;
+  readonly family: 4 | 6;
+  /** An address; without it all that this host has in the group, and its membership. */
+  readonly offset?: string;
+  readonly loan?: string;
 }
 
 /** What tells one subnet's book from all others: address spaces never share one, and neither do pool groups. */

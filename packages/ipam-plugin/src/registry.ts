@@ -109,6 +109,7 @@ export class Registry {
   remove(pool: Pool, now: number): Undo {
     const shelf = present(this.overlapping(pool.record.space, pool.subnet));
     const undos: Undo[] = [];
+    pool.observer?.removed();
     if (shelf.pools.size > 1) {
       for (const [offset, slot] of shelf.book.slots()) {
         if (isHeld(slot) && pool.took(slot)) undos.push(shelf.book.free(offset, now));
@@ -144,7 +145,9 @@ export class Registry {
     let shelf = this.overlapping(record.space, subnet);
     if (!shelf) {
       const key = bookKey(record.space, options.network, subnet);
-      const book: Book = new Book(subnet, reservedIn(subnet, options), (chunk) => this.#noteChunk(key, book, chunk));
+      const book: Book = new Book(subnet, reservedIn(subnet, record, options), (chunk) =>
+        this.#noteChunk(key, book, chunk),
+      );
       shelf = { key, book, pools: new Set() };
       this.tree(record.space, subnet.family).insert(subnet, shelf);
     }

@@ -1,5 +1,5 @@
 // A host for tests: ts-ipam on a disk in memory, with a clock that tests turn, and restarts at any moment.
-import { Cidr, type CallContext, type PoolId } from "@portolan/sdk";
+import { Cidr, silentLogger, type CallContext, type PoolId } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore, type CommitHook, type Store } from "@portolan/state";
 import { DEFAULT_IPV4, parseDefaultPools, ulaOf } from "../addresses/default-pools.ts";
 import { parsePrefix } from "../addresses/ip.ts";
@@ -7,6 +7,8 @@ import { PortolanIpamDriver } from "../driver.ts";
 import { Journal } from "../journal.ts";
 import { schema } from "../records.ts";
 import { Registry, SPACES } from "../registry.ts";
+import { SharedPools } from "../shared/shared-pools.ts";
+import type { Wire } from "./shared-memory.ts";
 
 const call: CallContext = { verb: "test", call: 1, signal: new AbortController().signal, unknownFields: new Map() };
 
@@ -34,6 +36,9 @@ export class IpamHost {
   taken: string[] = [];
   defaultPools = DEFAULT_IPV4;
   onCommit: CommitHook | undefined;
+  /** The way to a shared store, for a host that has one. */
+  wire: Wire | undefined;
+  shared: SharedPools | undefined;
   /** Answers to the questions that need no records. */
   readonly seen: unknown[] = [];
   #store!: Store;
@@ -41,7 +46,7 @@ export class IpamHost {
   registry!: Registry;
   driver!: PortolanIpamDriver;
 
-  static async start(settings: Partial<Pick<IpamHost, "taken" | "defaultPools">> = {}): Promise<IpamHost> {
+  static async start(settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire">> = {}): Promise<IpamHost> {
     const host = Object.assign(new IpamHost(), settings);
     await host.#open();
     return host;
@@ -50,6 +55,7 @@ export class IpamHost {
   /** `kill -9` of the plugin, and its return. */
   async restart(): Promise<void> {
     this.disk.powerOff();
+    await this.shared?.[Symbol.asyncDispose]();
     await this.#open();
   }
 
@@ -64,7 +70,23 @@ export class IpamHost {
       },
       now: () => this.clock,
     });
+    if (this.wire) {
+      this.shared = await SharedPools.open(
+        {
+          store: this.wire,
+          host: this.wire.host,
+          hostId: this.wire.host,
+          registry: this.registry,
+          journal: this.#journal,
+          log: silentLogger,
+          now: () => this.clock,
+          patience: 50,
+        },
+        this.#store,
+      );
+    }
     this.driver.open({
+      ...(this.shared ? { shared: this.shared } : {}),
       registry: this.registry,
       journal: this.#journal,
       hostId: "test",

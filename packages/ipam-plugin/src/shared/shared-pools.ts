@@ -1,0 +1,329 @@
+// The pools that this host shares with others: joins and leaves groups, and sees to it that an address that the driver is
+// about to give belongs to this host. Inside its blocks a host asks nobody.
+import { PluginError, type Logger, type PoolId, type RequestAddressRequest } from "@portolan/sdk";
+import type { Store } from "@portolan/state";
+import { parseAddress, type Prefix } from "../addresses/ip.ts";
+import { isHeld, type Held } from "../addresses/lease.ts";
+import type { Journal } from "../journal.ts";
+import { inUseError, planNamed } from "../plan.ts";
+import type { Pool } from "../pool.ts";
+import type { ClaimsRecord, OwedRecord, PoolRecord } from "../records.ts";
+import type { Registry } from "../registry.ts";
+import { adoptSingles, blockOwners, claimAnyBlock, claimBlock } from "./blocks.ts";
+import { Debts } from "./debts.ts";
+import {
+  hostKey,
+  type AskRecord,
+  type GroupName,
+  type GroupRecord,
+  type HostKey,
+  numberIn,
+} from "./layout.ts";
+import { ANSWER_MS, Lending } from "./lending.ts";
+import { changeGateway, join, type GroupWish } from "./membership.ts";
+import { reconcile } from "./reconcile.ts";
+import { SharedPool } from "./shared-pool.ts";
+import type { SharedStore } from "./shared-store.ts";
+
+export interface SharedPoolsParts {
+  readonly store: SharedStore;
+  /** This host's name among the others. */
+  readonly host: string;
+  readonly hostId: string;
+  readonly registry: Registry;
+  readonly journal: Journal;
+  readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** How long another host may take to answer, in milliseconds. */
+  readonly patience?: number;
+}
+
+export class SharedPools implements AsyncDisposable {
+  readonly #parts: SharedPoolsParts;
+  readonly #lending: Lending;
+  readonly #debts: Debts;
+  readonly #pools = new Map<PoolId, SharedPool>();
+  readonly #watches = new Map<PoolId, AsyncDisposable>();
+  readonly #alive: AsyncDisposable;
+  /** Background work by pool: one thing after the other. */
+  readonly #busy = new Map<PoolId, Promise<void>>();
+
+  private constructor(parts: SharedPoolsParts, owed: readonly (readonly [string, OwedRecord])[]) {
+    const { store, host, hostId, log, now, journal, patience = ANSWER_MS } = parts;
+    this.#parts = parts;
+    this.#lending = new Lending(store, {
+      host,
+      now,
+      patience,
+      hold: (shared, offset, held) => journal.durable(shared.pool.book.hold(offset, held)),
+      free: (shared, offset) => journal.durable(shared.pool.book.free(offset, now())),
+    });
+    this.#debts = new Debts({ store, host, journal, log }, owed);
+    this.#alive = store.keepAlive(hostKey(host), { id: hostId } satisfies HostKey);
+  }
+
+  /**
+   * Takes up what this host shares, from its own records: the store need not answer for that.
+   * @throws PluginError when another host has the same name
+   */
+  static async open(parts: SharedPoolsParts, local: Store): Promise<SharedPools> {
+    await mustBeUnique(parts);
+    const records = await local.collection<ClaimsRecord | OwedRecord>("shared").list();
+    const owed = records.filter((row): row is readonly [string, OwedRecord] => row[0].startsWith("owed "));
+    const pools = new SharedPools(parts, owed);
+    const claims = new Map(records as (readonly [string, ClaimsRecord])[]);
+    for (const pool of parts.registry.pools()) {
+      if (pool.group === undefined) continue;
+      const shared = pools.#add(pool);
+      const own = claims.get(pool.id);
+      if (own) shared.load(own);
+      pools.#watch(shared);
+    }
+    return pools;
+  }
+
+  get store(): SharedStore {
+    return this.#parts.store;
+  }
+
+  get host(): string {
+    return this.#parts.host;
+  }
+
+  all(): Iterable<SharedPool> {
+    return this.#pools.values();
+  }
+
+  of(pool: Pool): SharedPool {
+    const shared = this.#pools.get(pool.id);
+    if (!shared) throw new PluginError(`${pool.id} is shared, and this host has no share in it`);
+    return shared;
+  }
+
+  /** What the hosts of a group agreed on, this one now among them. @throws PluginError when it wishes otherwise */
+  async join(wish: GroupWish, choose: () => Promise<Prefix>): Promise<GroupRecord> {
+    await this.#debts.stay(wish);
+    return join(this.#parts.store, this.#parts.host, wish, choose);
+  }
+
+  /** To be called once the pool is in the registry, with the same commit. */
+  added(pool: Pool): void {
+    const shared = this.#add(pool);
+    this.#noteClaims(shared);
+    this.#watch(shared);
+  }
+
+  /** Leaves a group that this host has joined, or may have, and has no use for. */
+  async abandon(name: GroupName): Promise<void> {
+    this.#debts.owe(name);
+    await this.#parts.journal.durable(() => undefined);
+    void this.#debts.settle();
+  }
+
+  /** Notes what is to be given back, with the commit that removes the pool. */
+  #removed(pool: Pool): void {
+    const shared = this.of(pool);
+    void this.#watches.get(pool.id)?.[Symbol.asyncDispose]();
+    this.#watches.delete(pool.id);
+    this.#pools.delete(pool.id);
+    this.#noteClaims(shared);
+    this.#debts.owe(shared.name);
+  }
+
+  /** After what was noted is durable: gives back what the store can take now; the rest is tried again later. */
+  settle(): Promise<void> {
+    return this.#debts.settle();
+  }
+
+  /**
+   * Makes sure that what is asked for belongs to this host, and enlarges its share when it is used up.
+   * @returns the offset to give, when it is not the one asked for and not in a window
+   * @throws PluginError, StoreAway
+   */
+  async prepare(pool: Pool, request: RequestAddressRequest): Promise<bigint | undefined> {
+    const shared = this.of(pool);
+    if (request.gateway) return this.#gateway(shared, request.address);
+    if (request.address === undefined) return this.#anyOf(shared);
+    await this.#named(shared, planNamed(pool, request.address, false));
+    return undefined;
+  }
+
+  /** Whether another pool record is needed, since the gateway is not the group's. */
+  async regateway(pool: Pool, gateway: string): Promise<PoolRecord | undefined> {
+    const { shared } = pool.record;
+    if (!shared || parseAddress(gateway).value === parseAddress(shared.gateway).value) return undefined;
+    planNamed(pool, gateway, true);
+    if (pool.used) {
+      throw new PluginError(`the gateway of ${pool.id} is ${shared.gateway}, and addresses are in use by now`);
+    }
+    await changeGateway(this.#parts.store, this.#parts.host, this.of(pool).name, gateway);
+    return { ...pool.record, shared: { ...shared, gateway } };
+  }
+
+  /** An address that was borrowed goes back. */
+  #freed(shared: SharedPool, offset: bigint): void {
+    const loan = shared.singles.get(offset);
+    if (loan === undefined) return;
+    shared.singles.delete(offset);
+    this.#noteClaims(shared);
+    this.#debts.owe(shared.name, { offset, loan });
+    setImmediate(() => void this.settle());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#debts[Symbol.dispose]();
+    for (const watch of this.#watches.values()) await watch[Symbol.asyncDispose]();
+    await Promise.allSettled(this.#busy.values());
+    await this.#alive[Symbol.asyncDispose]();
+  }
+
+  #gateway({ pool }: SharedPool, wanted: string | undefined): bigint {
+    return planNamed(pool, wanted ?? pool.record.shared?.gateway ?? "", true);
+  }
+
+  async #anyOf(shared: SharedPool): Promise<bigint | undefined> {
+    const { store, host } = this.#parts;
+    while (shared.pool.windows.every((window) => window.full)) {
+      const block = await claimAnyBlock(store, host, shared);
+      if (block === undefined) return this.#borrowAny(shared);
+      await this.addBlock(shared, block);
+    }
+    return undefined;
+  }
+
+  async #borrowAny(shared: SharedPool): Promise<bigint> {
+    const { store, host } = this.#parts;
+    const refusals: string[] = [];
+    for (const owner of await blockOwners(store, shared)) {
+      if (owner === host) continue;
+      try {
+        return await this.#borrow(shared, owner);
+      } catch (error) {
+        if (!(error instanceof PluginError) || error.name === "StoreAway") throw error;
+        refusals.push(error.problem);
+      }
+    }
+    throw new PluginError(
+      `no available addresses on this pool: all blocks of ${shared.pool.record.subnet} are claimed and ${shared.blockCount} of them, this host's, are full${refusals.map((refusal) => `; ${refusal}`).join("")}`,
+      { hint: "Remove containers, or take over the blocks of hosts that are gone: ts-ipam takeover HOST." },
+    );
+  }
+
+  async #named(shared: SharedPool, offset: bigint): Promise<void> {
+    const { store, host } = this.#parts;
+    const { pool } = shared;
+    const slot = pool.book.slot(offset);
+    if (shared.owns(offset) || isHeld(slot)) return;
+    if (offset === this.#gateway(shared, undefined)) {
+      throw inUseError(pool, offset, { kind: "gateway", since: pool.record.since });
+    }
+    const block = shared.blockOf(offset);
+    const owner = await claimBlock(store, host, shared, block);
+    if (owner === host) await this.addBlock(shared, block);
+    else await this.#borrow(shared, owner, offset);
+  }
+
+  async #borrow(shared: SharedPool, owner: string, offset?: bigint): Promise<bigint> {
+    const borrowed = await this.#lending.borrow(shared, owner, offset);
+    this.#noteClaims(shared);
+    return borrowed;
+  }
+
+  /** Takes a block that the store says is this host's into use. */
+  async addBlock(shared: SharedPool, block: bigint): Promise<void> {
+    const { store, host, journal, now } = this.#parts;
+    const lent = await adoptSingles(store, host, shared, block);
+    const undos = [...lent].map(([offset, lentTo]): (() => void) => {
+      const held: Held = { kind: "static", since: now(), lentTo };
+      return isHeld(shared.pool.book.slot(offset)) ? () => undefined : shared.pool.book.hold(offset, held);
+    });
+    shared.addBlock(block);
+    this.#noteClaims(shared);
+    await journal.durable(() => {
+      shared.removeBlock(block);
+      for (const undo of undos) undo();
+    });
+  }
+
+  #add(pool: Pool): SharedPool {
+    const shared = new SharedPool(pool);
+    this.#pools.set(pool.id, shared);
+    pool.observer = { freed: (offset) => this.#freed(shared, offset), removed: () => this.#removed(pool) };
+    return shared;
+  }
+
+  #noteClaims(shared: SharedPool): void {
+    const { id } = shared.pool;
+    this.#parts.journal.note("shared", id, () => (this.#pools.get(id) === shared ? shared.claims : undefined));
+  }
+
+  #watch(shared: SharedPool): void {
+    const change = (key: string, value: unknown) => this.#inTurn(shared, () => this.#changed(shared, key, value));
+    const again = () => this.#inTurn(shared, () => this.reconcile(shared));
+    this.#watches.set(shared.pool.id, this.#parts.store.watch(shared.keys.root, change, again));
+  }
+
+  /** Brings this host's view in line with the store's, after it may have missed something. */
+  async reconcile(shared: SharedPool): Promise<void> {
+    await reconcile(shared, {
+      ...this.#parts,
+      lending: this.#lending,
+      debts: this.#debts,
+      addBlock: (block) => this.addBlock(shared, block),
+      noteClaims: () => this.#noteClaims(shared),
+    });
+  }
+
+  async #changed(shared: SharedPool, key: string, value: unknown): Promise<void> {
+    const { host } = this.#parts;
+    const { keys } = shared;
+    if (key.startsWith(keys.asks)) {
+      await this.#lending.changed(shared, key, value as AskRecord | undefined);
+    } else if (key.startsWith(keys.blocks)) {
+      const owner = (value as { host: string } | undefined)?.host;
+      if (shared.hasBlock(numberIn(key)) && owner !== host) await this.reconcile(shared);
+    } else if (key.startsWith(keys.singles)) {
+      if (value === undefined) await this.#comesBack(shared, numberIn(key));
+    }
+  }
+
+  /** What was lent is free again, unless this is old news and it is lent to somebody else by now. */
+  async #comesBack(shared: SharedPool, offset: bigint): Promise<void> {
+    const { store, journal, now } = this.#parts;
+    const { book } = shared.pool;
+    const isLent = () => {
+      const slot = book.slot(offset);
+      return isHeld(slot) && slot.lentTo !== undefined && !shared.lending.has(offset);
+    };
+    if (!isLent() || (await store.get(shared.keys.single(offset)))) return;
+    if (isLent()) await journal.durable(book.free(offset, now()));
+  }
+
+  /**
+   * One piece of background work after the other, except that answers to asks do not wait for one another: two hosts that
+   * ask each other would wait for ever.
+   */
+  #inTurn(shared: SharedPool, work: () => Promise<void>): void {
+    const { id } = shared.pool;
+    const before = this.#busy.get(id) ?? Promise.resolve();
+    const next = before
+      .then(() => (this.#pools.get(id) === shared ? work() : undefined))
+      .catch((error: unknown) => this.#parts.log.warn(`${id}: will be tried again`, { err: error }));
+    this.#busy.set(id, next);
+  }
+}
+
+async function mustBeUnique({ store, host, hostId, log }: SharedPoolsParts): Promise<void> {
+  try {
+    const entry = await store.get(hostKey(host));
+    const id = (entry?.value as HostKey | undefined)?.id;
+    if (id === undefined || id === hostId) return;
+  } catch (error) {
+    log.warn("the shared store does not answer; this host goes on with what it has", { err: error });
+    return;
+  }
+  throw new PluginError(`another host that reaches ${store.name} is called ${host}, too`, {
+    hint: "Give this one another name with --host-name.",
+  });
+}

@@ -1,0 +1,386 @@
+// Several hosts, one pool: blocks, borrowed addresses, cut wires, lost answers and takeovers.
+import fc from "fast-check";
+import type { PoolId } from "@portolan/sdk";
+import { IpamHost } from "../testing/ipam-host.ts";
+import { SharedMemory, type Wire } from "../testing/shared-memory.ts";
+import { takeOver } from "./takeover.ts";
+
+const GROUP = { "portolan.network": "hansa" };
+const POOL = "tsLocal/10.7.0.0/24@hansa" as PoolId;
+
+class Hosts {
+  readonly memory = new SharedMemory();
+  readonly all: IpamHost[] = [];
+
+  async add(name: string): Promise<IpamHost> {
+    const host = await IpamHost.start({ wire: this.memory.wireTo(name) });
+    this.all.push(host);
+    return host;
+  }
+
+  /** Hosts that have made the network, gateways included. */
+  async joined(names: readonly string[], options: Record<string, string> = {}): Promise<IpamHost[]> {
+    const hosts = [];
+    for (const name of names) {
+      const host = await this.add(name);
+      await host.pool({ pool: "10.7.0.0/24", options: { ...GROUP, ...options } });
+      await host.address(POOL, { gateway: true });
+      hosts.push(host);
+    }
+    return hosts;
+  }
+
+  /** Until what hosts do in the background has been done. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < 60; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  async end(): Promise<void> {
+    for (const host of this.all) await host.shared?.[Symbol.asyncDispose]();
+  }
+}
+
+const hosts: Hosts[] = [];
+const newHosts = (): Hosts => {
+  const made = new Hosts();
+  hosts.push(made);
+  return made;
+};
+afterEach(async () => {
+  for (const made of hosts.splice(0)) await made.end();
+});
+
+const wireOf = (host: IpamHost): Wire => host.wire!;
+const bare = (address: string): string => address.replace(/\/.*/, "");
+
+describe("a group of hosts", () => {
+  it("has one subnet and one gateway, and gives each address once", async () => {
+    const [one, two] = (await newHosts().joined(["one", "two"])) as [IpamHost, IpamHost];
+    const given = [];
+    for (let count = 0; count < 20; count += 1) given.push(await one.address(POOL), await two.address(POOL));
+    expect(new Set(given).size).toBe(40);
+    expect(given.slice(0, 2)).toEqual(["10.7.0.2/24", "10.7.0.64/24"]);
+  });
+
+  it("gets its subnet from the first host when nobody names one", async () => {
+    const made = newHosts();
+    const [one, two] = [await made.add("one"), await made.add("two")];
+    const pool = await one.pool({ options: GROUP });
+    expect(pool).toBe("tsLocal/10.64.0.0/24@hansa");
+    two.taken = ["10.64.0.0/16"];
+    expect(await two.pool({ options: GROUP })).toBe(pool);
+  });
+
+  it("is refused where no store is", async () => {
+    const host = await IpamHost.start();
+    await expect(host.pool({ pool: "10.7.0.0/24", options: GROUP })).rejects.toThrow(/PORTOLAN_STORE=etcd/);
+  });
+
+  it.each([
+    [{ pool: "10.8.0.0/24" }, {}, 'the group "hansa" has the subnet 10.7.0.0/24, not 10.8.0.0/24'],
+    [{ pool: "10.7.0.0/24", range: "10.7.0.0/25" }, {}, 'the group "hansa" has the --ip-range (none), not 10.7.0.0/25'],
+    [{ pool: "10.7.0.0/24" }, { "portolan.block": "28" }, 'the group "hansa" has blocks of /26, not /28'],
+  ])("refuses a host that wants something else: %j %j", async (wish, options, why) => {
+    const made = newHosts();
+    await made.joined(["one"]);
+    const two = await made.add("two");
+    await expect(two.pool({ ...wish, options: { ...GROUP, ...options } })).rejects.toThrow(why);
+  });
+
+  it("takes the gateway that its first host names, and no other afterwards", async () => {
+    const made = newHosts();
+    const [one, two] = [await made.add("one"), await made.add("two")];
+    await one.pool({ pool: "10.7.0.0/24", options: GROUP });
+    expect(await one.address(POOL, { gateway: true, address: "10.7.0.254" })).toBe("10.7.0.254/24");
+    await two.pool({ options: GROUP });
+    await expect(two.address(POOL, { gateway: true, address: "10.7.0.1" })).rejects.toThrow(
+      'the group "hansa" has the gateway 10.7.0.254 on all its hosts',
+    );
+    expect(await two.address(POOL, { gateway: true })).toBe("10.7.0.254/24");
+    expect(await one.address(POOL)).toBe("10.7.0.1/24");
+    await expect(two.address(POOL, "10.7.0.254")).rejects.toThrow("Address already in use");
+    await one.restart();
+    await expect(one.address(POOL, "10.7.0.254")).rejects.toThrow("held by the gateway");
+  });
+
+  it("leaves nothing in the store once its last host has left", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    await one.address(POOL);
+    await two.address(POOL, "10.7.0.9");
+    await two.releasePool(POOL);
+    await made.settle();
+    expect([...made.memory.entries.keys()].filter((key) => key.includes("/single/") || key.includes("/ask/"))).toEqual(
+      [],
+    );
+    await one.releasePool(POOL);
+    await made.settle();
+    expect([...made.memory.entries.keys()].filter((key) => !key.startsWith("hosts/"))).toEqual([]);
+  });
+
+  it("refuses two hosts of one name", async () => {
+    const made = newHosts();
+    await made.add("one");
+    const wire = made.memory.wireTo("one");
+    made.memory.write({ key: "hosts/one", value: { id: "another machine" } });
+    await expect(IpamHost.start({ wire })).rejects.toThrow("another host that reaches memory is called one, too");
+  });
+});
+
+describe("a named address", () => {
+  it("is given anywhere in the pool, once among all hosts", async () => {
+    const [one, two] = (await newHosts().joined(["one", "two"])) as [IpamHost, IpamHost];
+    await one.address(POOL);
+    expect(await two.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
+    await expect(one.address(POOL, "10.7.0.9")).rejects.toThrow(/held by the host two, which borrowed it/);
+    expect(await two.address(POOL, "10.7.0.200")).toBe("10.7.0.200/24");
+    await expect(one.address(POOL, "10.7.0.200")).rejects.toThrow(
+      /Address already in use: 10\.7\.0\.200 is held by a static address on the host two since 2026-/,
+    );
+    await expect(two.address(POOL, "10.7.0.2")).rejects.toThrow(/is held by a container on the host one/);
+  });
+
+  it("goes back to the host whose block it is from when it is released", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    await one.address(POOL);
+    await two.address(POOL, "10.7.0.9");
+    await two.restart();
+    await two.releaseAddress(POOL, "10.7.0.9");
+    await made.settle();
+    expect(await one.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
+  });
+
+  it("that was lent stays so when its lender has left and another host gets the block", async () => {
+    const made = newHosts();
+    const [one, two, three] = (await made.joined(["one", "two", "three"])) as [IpamHost, IpamHost, IpamHost];
+    await one.address(POOL);
+    await two.address(POOL, "10.7.0.9");
+    await one.releaseAddress(POOL, "10.7.0.2");
+    await one.releasePool(POOL);
+    await made.settle();
+    await expect(three.address(POOL, "10.7.0.9")).rejects.toThrow("held by the host two, which borrowed it");
+    const given = await Promise.all(Array.from({ length: 60 }, () => three.address(POOL)));
+    expect(given).not.toContain("10.7.0.9/24");
+    await two.releaseAddress(POOL, "10.7.0.9");
+    await made.settle();
+    expect(await three.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
+  });
+});
+
+describe("a full pool", () => {
+  it("borrows single addresses from other hosts before it fails, and then says why", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    const given: string[] = [];
+    await two.address(POOL, "10.7.0.70");
+    for (let count = 0; count < 252; count += 1) given.push(await one.address(POOL));
+    expect(new Set(given).size).toBe(252);
+    expect(given).not.toContain("10.7.0.70/24");
+    await expect(one.address(POOL)).rejects.toThrow(
+      /no available addresses on this pool: all blocks of 10\.7\.0\.0\/24 are claimed and 3 of them, this host's, are full; the host two has none to lend/,
+    );
+    await expect(two.address(POOL)).rejects.toThrow("no available addresses on this pool");
+    const [borrowed] = given.filter((address) => /^10\.7\.0\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\//.test(address));
+    await one.releaseAddress(POOL, bare(borrowed!));
+    await made.settle();
+    expect(await two.address(POOL)).toBe(borrowed);
+  });
+
+  it("does not wait for a host that is away", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    await two.address(POOL);
+    wireOf(two).cut();
+    for (let count = 0; count < 191; count += 1) await one.address(POOL);
+    await expect(one.address(POOL)).rejects.toThrow(/the host two, which has these addresses, does not answer/);
+    await expect(one.address(POOL, "10.7.0.5")).rejects.toThrow(
+      /the host two, which has these addresses, does not answer.*ts-ipam takeover two/,
+    );
+  });
+});
+
+describe("a host that is cut off from the store", () => {
+  it("goes on inside its blocks, and says that the store is away where it cannot", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    const given = [await one.address(POOL), await two.address(POOL)];
+    wireOf(one).cut();
+    for (let count = 0; count < 61; count += 1) given.push(await one.address(POOL), await two.address(POOL));
+    expect(new Set(given).size).toBe(given.length);
+    await expect(one.address(POOL)).rejects.toThrow("the shared store memory is away");
+    await expect(one.address(POOL, "10.7.0.200")).rejects.toThrow("the shared store memory is away");
+    await expect(one.pool({ options: { "portolan.network": "levant" } })).rejects.toThrow(
+      "the shared store memory is away",
+    );
+    wireOf(one).mend();
+    expect(given).not.toContain(await one.address(POOL));
+  });
+
+  it("starts without the store, and gives back later what it could not meanwhile", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    await one.address(POOL);
+    await two.address(POOL, "10.7.0.9");
+    wireOf(two).cut();
+    await two.releaseAddress(POOL, "10.7.0.9");
+    await two.restart();
+    expect(await two.address(POOL, { gateway: true }).catch(String)).toContain("Address already in use");
+    await two.releasePool(POOL);
+    await two.restart();
+    await expect(one.address(POOL, "10.7.0.9")).rejects.toThrow("held by the host two, which borrowed it");
+    wireOf(two).mend();
+    await two.shared?.settle();
+    await made.settle();
+    expect(await one.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
+    expect([...made.memory.entries.keys()].some((key) => key.includes("two"))).toBe(true); // alive, and nothing else
+    expect(JSON.stringify([...made.memory.entries.values()])).not.toMatch(/"host":"two"/);
+  });
+
+  it("repeats to dockerd what it holds, without the store", async () => {
+    const [one] = (await newHosts().joined(["one"])) as [IpamHost];
+    const address = await one.address(POOL);
+    wireOf(one).cut();
+    await one.restart();
+    one.register();
+    expect(await one.pool({ pool: "10.7.0.0/24", options: GROUP })).toBe(POOL);
+    expect(await one.address(POOL, { gateway: true, address: "10.7.0.1" })).toBe("10.7.0.1/24");
+    expect(await one.address(POOL, bare(address))).toBe(address);
+  });
+});
+
+describe("an answer of the store that is lost", () => {
+  it("costs neither a block nor an address", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    wireOf(one).loseNextAnswer = true;
+    await expect(one.address(POOL)).rejects.toThrow("is away");
+    expect(await one.address(POOL)).toBe("10.7.0.2/24");
+    wireOf(two).loseNextAnswer = true;
+    await expect(two.address(POOL, "10.7.0.9")).rejects.toThrow("is away");
+    await two.restart();
+    await made.settle();
+    expect(await one.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
+  });
+
+  it("does not make a lender lose what it lent", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    await one.address(POOL);
+    wireOf(one).loseNextAnswer = true; // of the grant
+    expect(await two.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
+    await one.restart();
+    await made.settle();
+    await expect(one.address(POOL, "10.7.0.9")).rejects.toThrow("Address already in use");
+  });
+});
+
+describe("three hosts that do whatever comes", () => {
+  const step = fc.record({
+    host: fc.nat(2),
+    verb: fc.oneof(
+      ...Object.entries({ dynamic: 40, named: 20, release: 25, restart: 5, cut: 4, mend: 6, lose: 4, network: 3 }).map(
+        ([verb, weight]) => ({ weight, arbitrary: fc.constant(verb) }),
+      ),
+    ),
+    pick: fc.nat(60),
+  });
+
+  it("never give an address twice, and have all of them free once everybody has left", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 150, maxLength: 150, size: "max" }), async (steps) => {
+        const made = newHosts();
+        const given = {
+          pool: "10.7.0.0/27",
+          options: { ...GROUP, "portolan.block": "29", "portolan.quarantine": "0" },
+        };
+        const id = "tsLocal/10.7.0.0/27@hansa" as PoolId;
+        const all: { host: IpamHost; held: Set<string> }[] = [];
+        for (const name of ["one", "two", "three"]) all.push({ host: await made.add(name), held: new Set<string>() });
+        for (const { host } of all) await host.pool(given);
+        const inUse = () => all.flatMap(({ held }) => [...held]);
+        for (const { host: which, verb, pick } of steps) {
+          const { host, held } = all[which]!;
+          const attempt = async (work: () => Promise<string>) => {
+            const address = await work().catch((error: unknown) => String(error));
+            if (!address.startsWith("10.")) return;
+            expect(inUse()).not.toContain(bare(address));
+            held.add(bare(address));
+          };
+          if (verb === "dynamic") await attempt(() => host.address(id));
+          else if (verb === "named") await attempt(() => host.address(id, `10.7.0.${(pick % 28) + 2}`));
+          else if (verb === "cut") wireOf(host).cut();
+          else if (verb === "mend") wireOf(host).mend();
+          else if (verb === "lose") wireOf(host).loseNextAnswer = true;
+          else if (verb === "restart") await host.restart();
+          else if (verb === "network" && host.registry.pool(id)) {
+            held.clear();
+            await host.releasePool(id);
+          } else if (verb === "network") await host.pool(given).catch(() => undefined);
+          else if (verb === "release") {
+            const address = [...held][pick % Math.max(held.size, 1)];
+            if (address === undefined) continue;
+            held.delete(address);
+            await host.releaseAddress(id, address);
+          }
+          if (pick % 3 === 0) await made.settle();
+        }
+        for (const { host } of all) {
+          wireOf(host).loseNextAnswer = false;
+          wireOf(host).mend();
+          if (host.registry.pool(id)) await host.releasePool(id);
+        }
+        for (let round = 0; round < 3; round += 1) {
+          await made.settle();
+          for (const { host } of all) await host.shared?.settle();
+        }
+        expect([...made.memory.entries.keys()].filter((key) => !key.startsWith("hosts/"))).toEqual([]);
+        await made.end();
+      }),
+      { numRuns: 30, endOnFailure: true },
+    );
+  }, 120_000);
+});
+
+describe("ts-ipam takeover", () => {
+  it("is refused while the host is alive, and for a host that nobody knows", async () => {
+    const [one] = (await newHosts().joined(["one", "two"])) as [IpamHost];
+    await expect(takeOver(one.shared!, "two")).rejects.toThrow("the host two is alive");
+    await expect(takeOver(one.shared!, "nobody")).rejects.toThrow("no group has a host called nobody");
+    await expect(takeOver(one.shared!, "one")).rejects.toThrow("one is this host");
+  });
+
+  it("gives this host the blocks, and leaves with others what they had borrowed", async () => {
+    const made = newHosts();
+    const [one, two, three] = (await made.joined(["one", "two", "three"])) as [IpamHost, IpamHost, IpamHost];
+    await one.address(POOL);
+    await two.address(POOL);
+    await three.address(POOL, "10.7.0.70"); // out of a block of two's
+    await two.address(POOL, "10.7.0.9"); // out of a block of one's
+    wireOf(two).cut();
+    expect(await takeOver(one.shared!, "two")).toEqual([
+      { group: "hansa", space: "tsLocal", subnet: "10.7.0.0/24", blocks: ["10.7.0.64/26"], left: 0, returned: 1 },
+    ]);
+    await made.settle();
+    expect(await one.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
+    expect(await one.address(POOL, "10.7.0.64")).toBe("10.7.0.64/24");
+    await expect(one.address(POOL, "10.7.0.70")).rejects.toThrow("held by the host three, which borrowed it");
+    await one.restart();
+    await expect(one.address(POOL, "10.7.0.70")).rejects.toThrow("held by the host three, which borrowed it");
+  });
+
+  it("ends the giving of a host that comes back after all", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    await one.address(POOL);
+    await two.address(POOL);
+    wireOf(two).cut();
+    await takeOver(one.shared!, "two");
+    wireOf(two).mend();
+    await made.settle();
+    const given = [];
+    for (let count = 0; count < 70; count += 1) given.push(await two.address(POOL), await one.address(POOL));
+    expect(new Set(given).size).toBe(given.length);
+    expect(given.filter((_, index) => index % 2 === 0)).not.toContain("10.7.0.65/24");
+  });
+});
