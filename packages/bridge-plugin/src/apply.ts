@@ -4,11 +4,16 @@ import { PluginError, type Undo } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
 import type { EndpointLayout, NetworkLayout } from "./layout.ts";
 
-/** @throws PluginError when a stranger has the bridge's name, KernelError */
+/**
+ * @param isNew whether no earlier call made the network: otherwise its elements stay when this one fails, as its
+ * containers stay
+ * @throws PluginError when a stranger has the bridge's name, KernelError
+ */
 export async function applyNetwork(
   kernel: Kernel,
   firewall: Firewall,
   layout: NetworkLayout,
+  isNew: boolean,
   undo: Undo,
 ): Promise<void> {
   const { bridge, addresses, sysctls, elements } = layout;
@@ -38,7 +43,7 @@ export async function applyNetwork(
   }
   // The rules stand before the first packet can pass.
   await firewall.add(elements);
-  undo.add(`remove ${name} from the firewall`, () => firewall.remove(elements));
+  if (isNew) undo.add(`remove ${name} from the firewall`, () => firewall.remove(elements));
   if (found?.up !== true) await kernel.links.change(name, { up: true });
 }
 

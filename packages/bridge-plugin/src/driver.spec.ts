@@ -106,6 +106,17 @@ describe("a network", () => {
     expect(await host.inventory()).toEqual([]);
   });
 
+  it("keeps its firewall when a repeated CreateNetwork fails late, and says that it was there before", async () => {
+    await host.createNetwork("net", { internal: true });
+    const before = await host.inventory();
+    expect(host.repeats).toBe(0);
+    await host.kernel.links.change(BRIDGE, { up: false });
+    host.failing = `change link ${BRIDGE}`;
+    await expect(host.createNetwork("net", { internal: true })).rejects.toThrow("refused");
+    expect(await host.inventory()).toEqual(before);
+    expect(host.repeats).toBe(1);
+  });
+
   it("does not take a stranger's bridge for its own", async () => {
     await host.kernel.links.createBridge({ name: BRIDGE, alias: "somebody's" });
     await expect(host.createNetwork("net")).rejects.toThrow(/another link named pt-.*did not make.*ip -d link show/);
@@ -164,6 +175,13 @@ describe("an endpoint", () => {
     expect(host.kernel.steps.length).toBe(steps);
     await host.restart();
     expect(await host.createEndpoint("net", "web", "10.40.0.2/24")).toEqual(first);
+  });
+
+  it("tells a repeated CreateEndpoint from the first one, so that the server does not take the live one back", async () => {
+    await host.createEndpoint("net", "web", "10.40.0.2/24");
+    expect(host.repeats).toBe(0);
+    await host.createEndpoint("net", "web", "10.40.0.2/24");
+    expect(host.repeats).toBe(1);
   });
 
   it("keeps its link when it leaves, and loses it when it is deleted, as often as that is said", async () => {

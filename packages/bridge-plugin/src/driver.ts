@@ -63,12 +63,14 @@ export class BridgeDriver implements NetworkDriver {
       for (const suspect of suspects) await this.#forget(suspect);
       const layout = networkLayout(record);
       await using undo = new Undo();
-      if (records.network(id)?.progress !== "made") {
+      const isNew = records.network(id)?.progress !== "made";
+      if (!isNew) call.madeBefore?.();
+      else {
         await records.putNetwork(record);
         undo.add("forget the network", () => records.forgetNetwork(id));
       }
       await ensureForwarding(kernel.sysctls, layout.forwarding, log);
-      await applyNetwork(kernel, firewall, layout, undo);
+      await applyNetwork(kernel, firewall, layout, isNew, undo);
       await records.putNetwork({ ...record, progress: "made" });
       undo.commit();
     });
@@ -84,7 +86,7 @@ export class BridgeDriver implements NetworkDriver {
     });
   }
 
-  async createEndpoint(request: CreateEndpointRequest): Promise<CreateEndpointReply> {
+  async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
     const { kernel, records, removal, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
@@ -97,7 +99,8 @@ export class BridgeDriver implements NetworkDriver {
     }
     await ensureForwarding(kernel.sysctls, networkLayout(plan.network).forwarding, log);
     await using undo = new Undo();
-    if (records.endpoint(endpoint)?.progress !== "made") {
+    if (records.endpoint(endpoint)?.progress === "made") call.madeBefore?.();
+    else {
       await records.putEndpoint(plan.record);
       undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
     }

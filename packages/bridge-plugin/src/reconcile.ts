@@ -123,7 +123,7 @@ export class Reconciler implements AsyncDisposable {
     // Never undone: half a network serves its containers better than none.
     const undo = new Undo();
     try {
-      await applyNetwork(kernel, firewall, networkLayout(network), undo);
+      await applyNetwork(kernel, firewall, networkLayout(network), false, undo);
       for (const endpoint of records.endpointsOf(network.id)) {
         // A link that has gone went with its container; a new one would have nobody at its other end.
         if (endpoint.progress !== "made" || !links.has(portName(endpoint.id))) continue;

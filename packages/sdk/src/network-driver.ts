@@ -11,6 +11,12 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** What the request carried beyond what this SDK knows, by JSON path: a newer engine, perhaps. */
   readonly unknownFields: ReadonlyMap<string, unknown>;
+  /**
+   * To be called by a create that finds what it is to make already made, as when dockerd repeats a call. Unless it was
+   * called, a create that succeeds but can't be answered any more is followed by a delete, which would then destroy what
+   * an earlier call promised. Missing where nothing is ever taken back, as in a driver's own tests.
+   */
+  readonly madeBefore?: () => void;
 }
 
 export interface NetworkCapabilities {

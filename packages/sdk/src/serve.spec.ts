@@ -295,6 +295,30 @@ test("an endpoint that was made for a dockerd that has died meanwhile is taken b
   expect(await deleted.promise).toMatchObject({ endpointId: ENDPOINT });
 });
 
+test("an endpoint that was there before the call is not taken back, whoever hangs up", async () => {
+  const happened: string[] = [];
+  const network = nullNetwork({
+    createEndpoint: async (_request, call) => {
+      call.madeBefore?.();
+      await sleep(60);
+      happened.push("made before");
+      return {};
+    },
+    deleteEndpoint: () => {
+      happened.push("taken back");
+      return Promise.resolve();
+    },
+    leave: () => {
+      happened.push("left");
+      return Promise.resolve();
+    },
+  });
+  await using it = await rig({ network, deadlineMs: 30 });
+  expect(await call(it.socket, "NetworkDriver.CreateEndpoint", createEndpointBody)).toMatchObject({ status: 500 });
+  expect(await call(it.socket, "NetworkDriver.Leave", endpointBody)).toMatchObject({ status: 200 });
+  expect(happened).toEqual(["made before", "left"]);
+});
+
 describe("the deadline", () => {
   test("gives dockerd an error and the driver an aborted signal", async () => {
     let seen: CallContext | undefined;

@@ -6,7 +6,6 @@ import { bindings } from "./bindings.ts";
 export const networkId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "0") as NetworkId;
 export const endpointId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "f") as EndpointId;
 
-const call: CallContext = { verb: "test", call: 1, signal: new AbortController().signal, unknownFields: new Map() };
 const sandboxOptions = { exposedPorts: [], portMap: [], noProxy6To4: false, other: {} };
 
 export interface NetworkWish {
@@ -21,7 +20,16 @@ export interface NetworkWish {
 }
 
 export class Calls {
+  /** How many creates found what they were to make. */
+  repeats = 0;
   readonly #driver: () => BridgeDriver;
+  readonly #call: CallContext = {
+    verb: "test",
+    call: 1,
+    signal: new AbortController().signal,
+    unknownFields: new Map(),
+    madeBefore: () => (this.repeats += 1),
+  };
 
   /** @param driver the one that lives now */
   constructor(driver: () => BridgeDriver) {
@@ -43,12 +51,12 @@ export class Calls {
         ipv4: onlyIPv6 ? [] : data(subnet),
         ipv6: subnet6 === undefined ? [] : data(subnet6),
       },
-      call,
+      this.#call,
     );
   }
 
   deleteNetwork(name: string): Promise<void> {
-    return this.#driver().deleteNetwork({ networkId: networkId(name) }, call);
+    return this.#driver().deleteNetwork({ networkId: networkId(name) }, this.#call);
   }
 
   /** @param addresses one for each family at most, with prefix length */
@@ -56,12 +64,15 @@ export class Calls {
     const [address, addressIPv6] = ([4, 6] as const).map((family) =>
       addresses.map((text) => Cidr.parse(text)).find((cidr) => cidr.family === family),
     );
-    return this.#driver().createEndpoint({
-      networkId: networkId(network),
-      endpointId: endpointId(name),
-      interface: { ...(address && { address }), ...(addressIPv6 && { addressIPv6 }) },
-      options: { ...sandboxOptions, dnsServers: [], driverOpts: {} },
-    });
+    return this.#driver().createEndpoint(
+      {
+        networkId: networkId(network),
+        endpointId: endpointId(name),
+        interface: { ...(address && { address }), ...(addressIPv6 && { addressIPv6 }) },
+        options: { ...sandboxOptions, dnsServers: [], driverOpts: {} },
+      },
+      this.#call,
+    );
   }
 
   /** @param ports as behind `docker run -p` */

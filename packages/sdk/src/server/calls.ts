@@ -10,6 +10,9 @@ export class DeadlinePassed extends Error {
 export interface Call extends CallContext {
   /** Ends the deadline and forgets the call. */
   readonly atRest: () => void;
+  readonly madeBefore: () => void;
+  /** Whether the call made what it is about, rather than found it. */
+  readonly isMaker: () => boolean;
 }
 
 export class Calls {
@@ -33,11 +36,16 @@ export class Calls {
     const timer = setTimeout(() => {
       controller.abort(new DeadlinePassed(`no answer within ${this.#deadlineMs / 1000} s`));
     }, this.#deadlineMs);
+    let isMaker = true;
     return {
       verb,
       call,
       signal: controller.signal,
       unknownFields,
+      madeBefore: () => {
+        isMaker = false;
+      },
+      isMaker: () => isMaker,
       atRest: () => {
         clearTimeout(timer);
         this.#inFlight.delete(call);

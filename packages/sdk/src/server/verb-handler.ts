@@ -123,7 +123,7 @@ export class VerbHandler<Driver> {
       rest();
       return body;
     } catch (error) {
-      const tidied = this.#takeBack(work, request).finally(rest);
+      const tidied = this.#takeBack(work, request, call).finally(rest);
       // After the deadline dockerd gets its answer at once; otherwise only when nothing is left behind.
       if (!call.signal.aborted) await tidied;
       throw error;
@@ -134,15 +134,18 @@ export class VerbHandler<Driver> {
     return this.#verb.call(this.#driver, request, call);
   }
 
-  /** dockerd sends no delete for a create that failed: if the driver succeeded all the same, it is told to delete. */
-  async #takeBack(work: Promise<unknown>, request: unknown): Promise<void> {
+  /**
+   * dockerd sends no delete for a create that failed: if the driver succeeded all the same, it is told to delete. What was
+   * there before the call stays: somebody else was promised it.
+   */
+  async #takeBack(work: Promise<unknown>, request: unknown, failed: Call): Promise<void> {
     try {
       await work;
     } catch {
       return;
     }
     const { takenBackBy } = this.#verb;
-    if (takenBackBy === undefined) return;
+    if (takenBackBy === undefined || !failed.isMaker()) return;
     const { calls, logger } = this.#parts;
     const call = calls.begin(this.#name, new Map());
     const fields = { verb: this.#name, ...this.#verb.subject(request) };
