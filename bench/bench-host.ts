@@ -11,6 +11,8 @@ export type Driver = (typeof drivers)[number];
 export interface PortRange {
   readonly first: number;
   readonly count: number;
+  /** Only this address of the host instead of all of both families. */
+  readonly hostIp?: string;
 }
 
 /** How long a container's start and its forced removal took, in milliseconds. */
@@ -86,4 +88,6 @@ interface Inspection {
 const numbers = ({ first, count }: PortRange): readonly number[] => Array.from({ length: count }, (_, i) => first + i);
 const exposed = (ports: PortRange) => Object.fromEntries(numbers(ports).map((port) => [`${port}/tcp`, {}]));
 const bindings = (ports: PortRange) =>
-  Object.fromEntries(numbers(ports).map((port) => [`${port}/tcp`, [{ HostPort: String(port) }]]));
+  Object.fromEntries(
+    numbers(ports).map((port) => [`${port}/tcp`, [{ HostIp: ports.hostIp ?? "", HostPort: String(port) }]]),
+  );

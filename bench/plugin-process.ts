@@ -13,6 +13,8 @@ export interface PluginProcess extends AsyncDisposable {
   readonly coldStartMs: number;
   /** Resident memory now, in MB. */
   memory(): number;
+  /** Ends it as a crash does: it runs nothing more. */
+  kill(): Promise<void>;
 }
 
 export interface StartOptions {
@@ -60,6 +62,7 @@ export async function startPlugin(
   }
   if (child.exitCode !== null) throw new Error(`${name} ended with code ${String(child.exitCode)} before it listened`);
   const coldStartMs = performance.now() - started;
+  const ended = once(child, "exit");
   return {
     socket,
     coldStartMs,
@@ -67,8 +70,11 @@ export async function startPlugin(
       const pages = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${String(child.pid)}/status`, "utf8"))?.[1];
       return Number(pages) / 1024;
     },
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
+    },
     async [Symbol.asyncDispose]() {
-      const ended = once(child, "exit");
       child.kill("SIGTERM");
       await ended;
       if (kept === undefined) rmSync(home, { recursive: true, force: true });
