@@ -1,5 +1,5 @@
 // The accept rules beside FORWARD chains as Docker makes them, in both kinds of iptables, and with packets.
-import { isKernelError } from "../kernel-error.ts";
+import { isKernelError, KernelError } from "../kernel-error.ts";
 import type { ForwardAccept } from "../kernel.ts";
 import { NftablesByLibrary } from "../nftables/nftables.ts";
 import { runProgram } from "../process.ts";
@@ -8,6 +8,9 @@ import { output } from "../testing/command.ts";
 import { makeNetns, type Netns } from "../testing/netns.ts";
 import { inOwnNamespace } from "../testing/own-namespace.ts";
 import { IptablesForwardAccept } from "./forward-accept.ts";
+import { LegacyFilter } from "./legacy-filter.ts";
+import { NftFilter } from "./nft-filter.ts";
+import { planAccept, planRemoval, rulesFor } from "./rules.ts";
 
 inOwnNamespace("forwardAccept", () => {
   let nftables: NftablesByLibrary;
@@ -101,6 +104,50 @@ inOwnNamespace("forwardAccept", () => {
       expect(await rules(program, "FORWARD")).toEqual(forward);
     },
   );
+
+  it.each(["iptables-nft", "iptables-legacy"])(
+    "takes out no rule but its own in %s when the table changes between its look and its transaction",
+    async (program) => {
+      await output(`${program} -P FORWARD DROP`);
+      await forwardAccept.ensure("pt-");
+      const theirs = ["-s 192.0.2.66/32 -j DROP", "-s 192.0.2.67/32 -j DROP"];
+      await output(`${program} -N DOCKER-USER`);
+      for (const rule of theirs) await output(`${program} -A FORWARD ${rule}`);
+      const filter = program === "iptables-nft" ? new NftFilter(nftables, 4) : new LegacyFilter(4);
+      const { table, apply } = await filter.read();
+      const change = planAccept(table, rulesFor("pt-"));
+      await output(`${program} -I FORWARD -j DOCKER-USER`);
+      await output(`${program} -I FORWARD -s 192.0.2.68 -j DROP`);
+      await apply(change!);
+      const forward = ["-s 192.0.2.68/32 -j DROP", "-j DOCKER-USER", ...theirs].map((rule) => `-A FORWARD ${rule}`);
+      expect(await rules(program, "FORWARD")).toEqual(forward);
+      expect(await rules(program, "DOCKER-USER")).toEqual(["-A DOCKER-USER -j PORTOLAN-FORWARD"]);
+    },
+  );
+
+  it.each(["iptables-nft", "iptables-legacy"])(
+    "changes nothing in %s when its own call is gone by the time of its transaction",
+    async (program) => {
+      await output(`${program} -P FORWARD DROP`);
+      await forwardAccept.ensure("pt-");
+      await output(`${program} -A FORWARD -s 192.0.2.66 -j DROP`);
+      const filter = program === "iptables-nft" ? new NftFilter(nftables, 4) : new LegacyFilter(4);
+      const { table, apply } = await filter.read();
+      await output(`${program} -D FORWARD -j PORTOLAN-FORWARD`);
+      await expect(apply(planRemoval(table)!)).rejects.toThrow(KernelError);
+      expect(await rules(program, "FORWARD")).toEqual(["-A FORWARD -s 192.0.2.66/32 -j DROP"]);
+    },
+  );
+
+  it.each(["iptables-nft", "iptables-legacy"])("keeps the one call in %s that is reached", async (program) => {
+    await startDocker(program);
+    await output(`${program} -I DOCKER-USER -s 192.0.2.66 -j DROP`);
+    await forwardAccept.ensure("pt-");
+    const user = await rules(program, "DOCKER-USER");
+    await output(`${program} -A DOCKER-USER -j PORTOLAN-FORWARD`);
+    expect(await forwardAccept.ensure("pt-")).toBe(true);
+    expect(await rules(program, "DOCKER-USER")).toEqual(user);
+  });
 
   it("goes back to FORWARD when DOCKER-USER goes", async () => {
     await startDocker("iptables-nft");

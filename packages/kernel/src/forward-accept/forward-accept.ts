@@ -94,10 +94,11 @@ export class IptablesForwardAccept implements ForwardAccept {
 
 async function mend(filter: Filter, plan: (table: FilterTable) => Change | undefined): Promise<boolean> {
   for (let attempt = 1; ; attempt += 1) {
-    const change = plan(await filter.read());
+    const reading = await filter.read();
+    const change = plan(reading.table);
     if (!change) return false;
     try {
-      await filter.apply(change);
+      await reading.apply(change);
       return true;
     } catch (error) {
       if (attempt === TRIES || !isKernelError(error)) throw error;

@@ -2,9 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { KernelError } from "../kernel-error.ts";
 import { runProgram } from "../process.ts";
-import type { Filter } from "./filter.ts";
+import type { Filter, Reading } from "./filter.ts";
 import { variantOf } from "./iptables.ts";
-import { CHAIN, type Change, type FilterTable, type Rule } from "./rules.ts";
+import { CHAIN, JUMP, type Change, type FilterTable, type Rule } from "./rules.ts";
 
 /** Another program may hold the lock of all legacy tables. */
 const WAIT = ["-w", "5"];
@@ -32,23 +32,25 @@ export class LegacyFilter implements Filter {
     await this.#run([...WAIT, "-S", "FORWARD"]);
   }
 
-  async read(): Promise<FilterTable> {
+  async read(): Promise<Reading> {
     const lines = (await this.#run([...WAIT, "-S"])).split("\n");
     const rulesOf = (chain: string): Rule[] =>
       lines.filter((line) => line.startsWith(`-A ${chain} `)).map((line) => line.slice(`-A ${chain} `.length).trim());
     const own = (chain: string) => (lines.includes(`-N ${chain}`) ? rulesOf(chain) : undefined);
-    return { forward: rulesOf("FORWARD"), dockerUser: own("DOCKER-USER"), ours: own(CHAIN) };
+    const table = { forward: rulesOf("FORWARD"), dockerUser: own("DOCKER-USER"), ours: own(CHAIN) };
+    return { table, apply: (change) => this.#apply(change, table) };
   }
 
-  async apply({ refill, insert, take, drop }: Change): Promise<void> {
-    // Rules are taken out by number, so from the last to the first, and before anything is put in.
-    const removals = take.toSorted((a, b) => b.number - a.number);
-    const before = (chain: string, number: number) => take.filter((t) => t.chain === chain && t.number < number).length;
+  async #apply({ refill, insert, take, drop }: Change, table: FilterTable): Promise<void> {
+    const calls = (["FORWARD", "DOCKER-USER"] as const).flatMap((chain) => {
+      const rules = (chain === "FORWARD" ? table.forward : table.dockerUser) ?? [];
+      const taken = take.filter((jump) => jump.chain === chain).map(({ number }) => number);
+      return rewriteCalls(chain, rules, taken, insert?.chain === chain ? insert.before : undefined);
+    });
     const lines = [
       "*filter",
       ...(refill ? [`:${CHAIN} - [0:0]`, ...refill.map((rule) => `-A ${CHAIN} ${rule}`)] : []),
-      ...removals.map(({ chain, number }) => `-D ${chain} ${number + 1}`),
-      ...(insert ? [`-I ${insert.chain} ${insert.before - before(insert.chain, insert.before) + 1} -j ${CHAIN}`] : []),
+      ...calls,
       ...(drop ? [`-F ${CHAIN}`, `-X ${CHAIN}`] : []),
       "COMMIT",
     ];
@@ -82,4 +84,20 @@ export class LegacyFilter implements Filter {
     const detail = "the kernel has a legacy filter table and this host no program for it; install the package iptables";
     throw new KernelError({ operation: "run", device: surnamed, code: "ENOENT", detail });
   }
+}
+
+/**
+ * Calls are taken out by what they are, never by number, which may be another's rule by now. That takes the first, so when
+ * another than the last is to stay, all go and one comes back.
+ */
+function rewriteCalls(chain: string, rules: readonly Rule[], taken: readonly number[], before?: number): string[] {
+  const calls = rules.flatMap((rule, number) => (rule === JUMP ? [number] : []));
+  const kept = taken.length > 0 ? calls.find((number) => !taken.includes(number)) : undefined;
+  const removals = (kept === undefined ? taken : calls).map(() => `-D ${chain} ${JUMP}`);
+  const place = before ?? kept;
+  if (place === undefined) return removals;
+  const others = rules.filter((rule) => rule !== JUMP).length;
+  const index = rules.slice(0, place).filter((rule) => rule !== JUMP).length;
+  // Appending holds wherever the end is by now.
+  return [...removals, index === others ? `-A ${chain} ${JUMP}` : `-I ${chain} ${index + 1} ${JUMP}`];
 }

@@ -2,12 +2,18 @@
 // The expressions are those that iptables-nft makes itself, so that it goes on listing the table.
 import { isKernelError } from "../kernel-error.ts";
 import type { Nftables } from "../kernel.ts";
-import type { Filter } from "./filter.ts";
-import { CHAIN, UNREADABLE, type Change, type FilterTable, type Rule } from "./rules.ts";
+import type { Filter, Reading } from "./filter.ts";
+import { CHAIN, UNREADABLE, type Change, type Rule } from "./rules.ts";
 
 interface NftRule {
   readonly handle: number;
   readonly rule: Rule;
+}
+
+/** The rules of FORWARD and DOCKER-USER with their handles, which no other rule ever gets. */
+interface Callers {
+  readonly forward: readonly NftRule[];
+  readonly dockerUser: readonly NftRule[];
 }
 
 type Expression = Readonly<Record<string, unknown>>;
@@ -31,14 +37,18 @@ export class NftFilter implements Filter {
     await this.#nftables.run(`add table ${this.#table}\nadd chain ${this.#table} FORWARD ${type}`);
   }
 
-  async read(): Promise<FilterTable> {
-    const [forward, dockerUser, ours] = await this.#readAll();
+  async read(): Promise<Reading> {
+    const forward = (await this.#read("FORWARD")) ?? [];
+    const dockerUser = await this.#read("DOCKER-USER");
+    const ours = await this.#read(CHAIN);
     const rules = (chain: readonly NftRule[] | undefined) => chain?.map(({ rule }) => rule);
-    return { forward: rules(forward) ?? [], dockerUser: rules(dockerUser), ours: rules(ours) };
+    return {
+      table: { forward: forward.map(({ rule }) => rule), dockerUser: rules(dockerUser), ours: rules(ours) },
+      apply: (change) => this.#apply(change, { forward, dockerUser: dockerUser ?? [] }),
+    };
   }
 
-  async apply({ refill, insert, take, drop }: Change): Promise<void> {
-    const [forward = [], dockerUser = []] = await this.#readAll();
+  async #apply({ refill, insert, take, drop }: Change, { forward, dockerUser }: Callers): Promise<void> {
     const rulesOf = (chain: string) => (chain === "FORWARD" ? forward : dockerUser);
     const table = this.#table;
     const commands: string[] = [];
@@ -67,10 +77,6 @@ export class NftFilter implements Filter {
     const { name, policy } = (chain ?? {}) as { name?: string; policy?: string };
     if (others.length === 0 && name === "FORWARD" && policy === "accept")
       await this.#nftables.run(`delete table ${this.#table}`);
-  }
-
-  async #readAll() {
-    return [await this.#read("FORWARD"), await this.#read("DOCKER-USER"), await this.#read(CHAIN)] as const;
   }
 
   async #read(chain: string): Promise<readonly NftRule[] | undefined> {

@@ -4,7 +4,7 @@
 export type Rule = string;
 
 export const CHAIN = "PORTOLAN-FORWARD";
-const JUMP: Rule = `-j ${CHAIN}`;
+export const JUMP: Rule = `-j ${CHAIN}`;
 export const UNREADABLE: Rule = "?";
 
 /** The rules of the chains that matter to us; undefined when a chain does not exist. */
