@@ -27,6 +27,17 @@ export function openNetlinkSocket(protocol: Protocol): RawNetlinkSocket {
 }
 
 /**
+ * The listener on a turn of the event loop that is Node's own. The library calls back from C++, promise continuations run at
+ * the end of that call, and an exception in any of them would be a C++ exception in a libuv callback: SIGABRT, where
+ * `uncaughtException` is due. Order is kept. What was handed over may arrive when the socket is closed already.
+ */
+export function onOwnTurn<A extends readonly unknown[]>(listener: (...values: A) => void): (...values: A) => void {
+  return (...values) => {
+    setImmediate(() => listener(...values));
+  };
+}
+
+/**
  * Closes on the next turn of the event loop. Closing inside one of the library's callbacks, or in a promise continuation that
  * runs at its end, would make it use a poll handle that is gone if the socket was writable too (0.3.0, by reading `RunCompleted`).
  */

@@ -1,6 +1,6 @@
 // Tells when somebody else changed the ruleset, by the kernel's own notifications.
 import { parseAttributes, parseMessages, Protocol, type NetlinkMessage, type RawNetlinkSocket } from "netlink";
-import { closeNetlinkSocket, openNetlinkSocket, ownPorts } from "../netlink-socket.ts";
+import { closeNetlinkSocket, onOwnTurn, openNetlinkSocket, ownPorts } from "../netlink-socket.ts";
 
 const NFNLGRP_NFTABLES = 7;
 const NFT_MSG_NEWGEN = (10 << 8) | 15;
@@ -38,15 +38,19 @@ export class RulesetWatcher implements Disposable {
     const socket = openNetlinkSocket(Protocol.NETFILTER);
     this.#socket = socket;
     this.#generation = undefined;
-    // An exception that leaves one of these listeners would abort the process.
-    socket.on("message", (datagram) => {
+    const receive = (datagram: Buffer) => {
+      if (socket !== this.#socket) return;
       try {
         for (const message of parseMessages(datagram)) this.#receive(message);
       } catch {
         this.#missed();
       }
-    });
-    socket.on("error", () => this.#reopen());
+    };
+    const fail = () => {
+      if (socket === this.#socket) this.#reopen();
+    };
+    socket.on("message", onOwnTurn(receive));
+    socket.on("error", onOwnTurn(fail));
     socket.addMembership(NFNLGRP_NFTABLES);
   }
 

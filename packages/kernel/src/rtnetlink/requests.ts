@@ -9,7 +9,7 @@ import {
   type RawNetlinkSocket,
 } from "netlink";
 import { CLOSED, errorCode, KernelError, systemCode } from "../kernel-error.ts";
-import { closeNetlinkSocket, openNetlinkSocket } from "../netlink-socket.ts";
+import { closeNetlinkSocket, onOwnTurn, openNetlinkSocket } from "../netlink-socket.ts";
 import { NLMSG_DONE, NLMSG_ERROR, readAck, readDone, type Verdict } from "./reply.ts";
 import { openTrace } from "./trace.ts";
 
@@ -118,9 +118,10 @@ export class Requests implements Disposable {
       const flags = Flags.REQUEST | (dump ? FlagsGet.DUMP : Flags.ACK) | (request.flags ?? 0);
       const message = { type: request.type, flags, seq, port: this.#socket.address().port };
       this.#trace.sent(message, request.payload, subject(request));
-      this.#socket.send(Buffer.concat(formatMessage({ ...message, data: request.payload })), {}, (error) => {
+      const sent = onOwnTurn((error?: Error) => {
         if (error) this.#finish(seq, failure(request, codeOf(error), error.message));
       });
+      this.#socket.send(Buffer.concat(formatMessage({ ...message, data: request.payload })), {}, sent);
     } catch (error) {
       this.#finish(seq, failure(request, codeOf(error), String(error)));
     }
@@ -128,15 +129,20 @@ export class Requests implements Disposable {
 
   #open(): RawNetlinkSocket {
     const socket = openNetlinkSocket(this.#protocol);
-    // An exception that leaves one of these listeners would abort the process.
-    socket.on("message", (datagram) => {
+    const receive = (datagram: Buffer) => {
+      if (socket !== this.#socket) return;
       try {
         for (const frame of parseMessages(datagram)) this.#receive(frame);
       } catch (error) {
         this.#drop("EBADMSG", String(error));
       }
-    });
-    socket.on("error", (error) => this.#drop(codeOf(error), error.message));
+    };
+    // The next socket may be open by the time an error of this one arrives.
+    const fail = (error: Error) => {
+      if (socket === this.#socket) this.#drop(codeOf(error), error.message);
+    };
+    socket.on("message", onOwnTurn(receive));
+    socket.on("error", onOwnTurn(fail));
     return socket;
   }
 

@@ -4,6 +4,7 @@ import { KernelError } from "../kernel-error.ts";
 import type { Kernel } from "../kernel.ts";
 import { ownPorts } from "../netlink-socket.ts";
 import { openKernel } from "../open-kernel.ts";
+import { runProgram } from "../process.ts";
 import { output } from "../testing/command.ts";
 import { makeNetns } from "../testing/netns.ts";
 import { inOwnNamespace } from "../testing/own-namespace.ts";
@@ -154,6 +155,22 @@ inOwnNamespace("rtnetlink", () => {
       requests[Symbol.dispose]();
       for (const result of results) await expect(result).rejects.toMatchObject({ code: "ECANCELED" });
     });
+
+    it.each(["links.list()", 'links.get("lo")', "conntrack.forget({ protocol: 'udp', ports: [53] })"])(
+      "let an exception after %s reach Node instead of aborting the process",
+      async (call) => {
+        const program = `
+          import { openKernel } from ${JSON.stringify(new URL("../index.ts", import.meta.url).href)};
+          process.on("uncaughtException", ({ message }) => {
+            process.stdout.write(message);
+            process.exit(0);
+          });
+          const kernel = await openKernel();
+          kernel.${call}.then(() => process.nextTick(() => { throw new Error("caught"); }));`;
+        const child = await runProgram(process.execPath, ["--input-type=module", "-e", program]);
+        expect(child).toMatchObject({ code: 0, stdout: "caught" });
+      },
+    );
 
     it("leave no socket behind", async () => {
       const before = await openSockets();
