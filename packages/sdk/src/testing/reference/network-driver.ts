@@ -1,5 +1,6 @@
 // The smallest network driver that holds to every rule, and the ways in which drivers break them, one at a time.
 import type {
+  CallContext,
   CreateEndpointReply,
   CreateEndpointRequest,
   CreateNetworkRequest,
@@ -71,14 +72,14 @@ class ReferenceNetworkDriver implements NetworkDriver {
     }
   }
 
-  async createNetwork({ networkId: id, options, ipv4, ipv6 }: CreateNetworkRequest): Promise<void> {
+  async createNetwork({ networkId: id, options, ipv4, ipv6 }: CreateNetworkRequest, call: CallContext): Promise<void> {
     for (const name of Object.keys(options.driverOpts)) {
       if (this.#fault === "swallows unknown options") break;
       throw new PluginError(`option "${name}" is unknown`, { hint: "Leave it out: there are no options." });
     }
     const known = this.#process.records.get(id);
     if (known && this.#fault === "refuses to create a network twice") throw new PluginError("the network exists");
-    if (known?.progress === "made") return;
+    if (known?.progress === "made") return call.madeBefore?.();
     await this.#create({
       kind: "network",
       id,
@@ -97,18 +98,18 @@ class ReferenceNetworkDriver implements NetworkDriver {
     if (network) await this.#discard(network);
   }
 
-  async createEndpoint({
-    networkId,
-    endpointId: id,
-    interface: given,
-  }: CreateEndpointRequest): Promise<CreateEndpointReply> {
+  async createEndpoint(
+    { networkId, endpointId: id, interface: given }: CreateEndpointRequest,
+    call: CallContext,
+  ): Promise<CreateEndpointReply> {
     const network = this.#mustFind(networkId, "network");
     const rivals = this.#endpointsOf(networkId).filter(
       (row) => row.id !== id && row.address === given.address?.toString(),
     );
     if (this.#fault !== "takes one address for two endpoints") for (const rival of rivals) await this.#discard(rival);
     const mac = this.#fault === "answers another MAC address each time" ? randomMac() : `02:00:${octets(id)}`;
-    if (this.#process.records.get(id)?.progress !== "made") {
+    if (this.#process.records.get(id)?.progress === "made") call.madeBefore?.();
+    else {
       const { internal, gateway, gatewayIPv6 } = network;
       const row = { kind: "endpoint", id, network: networkId, progress: "intent", published: false, internal } as const;
       await this.#create({
