@@ -36,6 +36,31 @@ it.each([
   expect(firewall()).toMatchObject({ restored: 1 });
 });
 
+it("ends while somebody keeps the lock that it waits for, and mends nothing any more", async () => {
+  const giveBack = await host.bridge.locks.acquire([{ key: "all networks", mode: "exclusive" }], "a call that hangs");
+  host.kernel.nftables.runFromOutside("flush ruleset");
+  await sleep(20);
+  await host.bridge[Symbol.asyncDispose]();
+  giveBack();
+  await sleep(20);
+  expect(await ruleset()).toEqual([]);
+  expect(firewall()).toEqual({ table: "inet portolan-bridge", restored: 0 });
+});
+
+it("leads no packet to what is being removed, and keeps a bridge closed that could not be removed", async () => {
+  await host.createNetwork("gone", { subnet: "10.41.0.0/24" });
+  for (const name of ["net", "gone"]) {
+    host.failing = "remove link";
+    await host.deleteNetwork(name);
+    host.failing = undefined;
+  }
+  await host.kernel.links.remove(`pt-${networkId("gone").slice(0, 12)}`);
+  host.kernel.nftables.runFromOutside("flush ruleset");
+  await until(async () => (await ruleset()).length > 0);
+  const bridges = (await host.inventory()).filter((line) => line.startsWith("bridges"));
+  expect(bridges).toEqual([`bridges: "${BRIDGE}"`]);
+});
+
 it("puts the accept rules beside Docker's FORWARD chain back", async () => {
   host.kernel.nftables.runFromOutside("delete table ip filter");
   await until(async () => JSON.stringify(await ruleset()).includes("PORTOLAN-FORWARD"));

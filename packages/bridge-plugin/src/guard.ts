@@ -2,7 +2,7 @@
 import type { Kernel } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
-import { networkLayout } from "./layout.ts";
+import { networkLayout, type Element } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { BRIDGE_PREFIX } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
@@ -37,7 +37,8 @@ export class FirewallGuard implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
   #mending: Promise<void> | undefined;
   #changed = false;
-  #closed = false;
+  /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
+  readonly #closing = new AbortController();
 
   constructor(parts: GuardParts) {
     this.#parts = parts;
@@ -56,18 +57,19 @@ export class FirewallGuard implements AsyncDisposable {
       // While it mends, the end of that sees to it.
       if (!this.#mending) this.#mendIn(0);
     });
-    await this.mend();
-    this.#mendIn(LOOK_MS);
+    await this.#mendNow();
   }
 
   /** Looks at all that others may have changed, and puts back what is gone. */
-  async mend(): Promise<void> {
+  async #mend(): Promise<void> {
     const { kernel, firewall, log } = this.#parts;
     const troubles: string[] = [];
     const attempt = async (what: string, work: () => Promise<void>) => {
       try {
+        this.#closing.signal.throwIfAborted();
         await work();
       } catch (error) {
+        if (this.#closing.signal.aborted) return;
         const trouble = `could not ${what}: ${PluginError.from(error).message}`;
         if (!this.#troubles.includes(trouble)) log.error(`could not ${what}, and will try again`, { err: error });
         troubles.push(trouble);
@@ -87,7 +89,7 @@ export class FirewallGuard implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort(new Error("the firewall's guard is stopping"));
     clearTimeout(this.#timer);
     this.#watch?.[Symbol.dispose]();
     await this.#mending;
@@ -95,37 +97,50 @@ export class FirewallGuard implements AsyncDisposable {
 
   #mendIn(ms: number): void {
     clearTimeout(this.#timer);
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#changed = false;
-      this.#mending = this.mend().finally(() => {
-        this.#mending = undefined;
-        this.#mendIn(this.#changed ? REST_MS : LOOK_MS);
-      });
-    }, ms).unref();
+    if (this.#closing.signal.aborted) return;
+    this.#timer = setTimeout(() => void this.#mendNow(), ms).unref();
+  }
+
+  /** One at a time; the next follows in due course. */
+  #mendNow(): Promise<void> {
+    if (this.#mending) return this.#mending;
+    this.#changed = false;
+    this.#mending = this.#mend().finally(() => {
+      this.#mending = undefined;
+      this.#mendIn(this.#changed ? REST_MS : LOOK_MS);
+    });
+    return this.#mending;
   }
 
   /** Alone with all networks, so that no element is put back that is being taken away. */
   #install(): Promise<void> {
     const { firewall, records, locks } = this.#parts;
-    return locks.run(allNetworksLock, "firewall", async () => {
+    const install = async () => {
       const links = await this.#links();
-      await firewall.install(
-        // Nothing may come between reading the records and this transaction: later ports are later transactions.
-        [
-          ...records.networks.flatMap((network) => networkLayout(network).elements),
-          ...records.endpoints.flatMap((endpoint) => portElements(endpoint)),
-          ...records.endpoints.flatMap((endpoint) => {
-            const network = records.network(endpoint.network);
-            return network ? openElements(endpoint, network) : [];
-          }),
-        ],
-        links,
-      );
-    });
+      // Nothing may come between reading the records and this transaction: later ports are later transactions.
+      await firewall.install(recordedElements(records, links), links);
+    };
+    return locks.run(allNetworksLock, "firewall", install, this.#closing.signal);
   }
 
   async #links(): Promise<readonly string[]> {
     return (await this.#parts.kernel.links.list()).map(({ name }) => name);
   }
+}
+
+/**
+ * All that the firewall is to hold. What is being removed is none of it, except for a network whose bridge could not be
+ * removed yet: that must not stand open.
+ */
+function recordedElements(records: Records, links: readonly string[]): readonly Element[] {
+  const networks = records.networks.filter(({ progress, bridge }) => progress !== "removing" || links.includes(bridge));
+  const endpoints = records.endpoints.filter(({ progress }) => progress !== "removing");
+  return [
+    ...networks.flatMap((network) => networkLayout(network).elements),
+    ...endpoints.flatMap((endpoint) => portElements(endpoint)),
+    ...endpoints.flatMap((endpoint) => {
+      const network = records.network(endpoint.network);
+      return network ? openElements(endpoint, network) : [];
+    }),
+  ];
 }

@@ -58,7 +58,8 @@ export class Reconciler implements AsyncDisposable {
   #strays: readonly string[] = [];
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
-  #closed = false;
+  /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
+  readonly #closing = new AbortController();
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -78,16 +79,24 @@ export class Reconciler implements AsyncDisposable {
   /** To be called once, before the first call is served. What fails is tried again, and does not keep the rest from it. */
   async start(): Promise<void> {
     const { records, removal } = this.#parts;
-    for (const record of records.endpoints) if (record.progress === "intent") await removal.endpoint(record);
-    for (const record of records.networks) if (record.progress === "intent") await removal.network(record);
+    for (const record of records.endpoints) {
+      if (record.progress !== "intent") continue;
+      await this.#aloneWithEndpoint(record.network, record.id, () => removal.endpoint(record));
+    }
+    for (const record of records.networks) {
+      if (record.progress !== "intent") continue;
+      await this.#aloneWithNetwork(record.id, () => removal.network(record));
+    }
     const links = await this.#links();
-    for (const record of records.networks) if (record.progress === "made") await this.#apply(record, links);
+    for (const record of records.networks) {
+      if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record, links));
+    }
     await this.look();
     this.#lookAfter(this.#patience.secondLookMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort(new Error("the reconciler is stopping"));
     clearTimeout(this.#timer);
     await this.#looking;
   }
@@ -110,10 +119,13 @@ export class Reconciler implements AsyncDisposable {
   }
 
   #lookAfter(ms: number): void {
-    if (this.#closed) return;
+    if (this.#closing.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#looking = this.look()
-        .catch((error: unknown) => this.#parts.log.error("could not compare records and kernel", { err: error }))
+        .catch((error: unknown) => {
+          if (!this.#closing.signal.aborted)
+            this.#parts.log.error("could not compare records and kernel", { err: error });
+        })
         .finally(() => this.#lookAfter(this.#patience.lookMs));
     }, ms).unref();
   }
@@ -197,12 +209,12 @@ export class Reconciler implements AsyncDisposable {
     return new Map(links.map((link) => [link.name, link]));
   }
 
-  #aloneWithNetwork(id: NetworkId, work: () => Promise<void>): Promise<void> {
-    return this.#parts.locks.run([...networkLock(id), ...allNetworksLock], "reconcile", work);
+  #aloneWithNetwork(id: NetworkId, work: () => Promise<unknown>): Promise<unknown> {
+    return this.#parts.locks.run([...networkLock(id), ...allNetworksLock], "reconcile", work, this.#closing.signal);
   }
 
-  #aloneWithEndpoint(network: NetworkId, id: EndpointId, work: () => Promise<void>): Promise<void> {
-    return this.#parts.locks.run(endpointLock(network, id), "reconcile", work);
+  #aloneWithEndpoint(network: NetworkId, id: EndpointId, work: () => Promise<unknown>): Promise<unknown> {
+    return this.#parts.locks.run(endpointLock(network, id), "reconcile", work, this.#closing.signal);
   }
 }
 
