@@ -4,6 +4,7 @@ import { releaseLeaks } from "./apply.ts";
 import type { Books } from "./driver.ts";
 import type { Pool } from "./pool.ts";
 import type { Registry } from "./registry.ts";
+import { takeOver, type TakenOver } from "./shared/takeover.ts";
 import { inspect, leaks } from "./status.ts";
 
 export function actionsOn(books: () => Books, locks: KeyedLocks, now: () => number): Record<string, AdminAction> {
@@ -18,7 +19,13 @@ export function actionsOn(books: () => Books, locks: KeyedLocks, now: () => numb
         await locks.run(poolsLock(), "ts-ipam leaks --release", () => releaseLeaks(registry, journal, now()));
       return { leaks: found, released: release };
     },
+    takeover: (body) => locks.run(poolsLock(), "ts-ipam takeover", () => takeOverFor(books(), field(body, "host"))),
   };
+}
+
+async function takeOverFor({ shared }: Books, host: string): Promise<{ taken: TakenOver[] }> {
+  if (!shared) throw new PluginError("this host shares no pools", { hint: "Start ts-ipam with --store." });
+  return { taken: await takeOver(shared, host) };
 }
 
 function field(body: unknown, name: string): string {

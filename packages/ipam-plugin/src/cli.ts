@@ -1,5 +1,6 @@
 // `ts-ipam ls`, `inspect`, `utilization`, `leaks`: tables for people, --json for programs, asked of the running driver.
 import { askAdmin, type Command, type CommandCall, type CommonSettings } from "@portolan/sdk";
+import type { TakenOver } from "./shared/takeover.ts";
 import type { Leak, PoolDetails, PoolStatus } from "./status.ts";
 
 interface Leaks {
@@ -81,6 +82,21 @@ export const commands = {
               leaks.map(({ pool, address = "(all)", owner, since }) => [pool, address, owner, since]),
             ),
           ].join("\n"),
+  ),
+  takeover: shows(
+    { summary: "Gives this host the blocks of another that is gone for good.", operands: ["HOST"] },
+    async ({ settings, operands: [host] }) =>
+      (await askAdmin(settings.admin, "takeover", { host })) as { readonly taken: readonly TakenOver[] },
+    ({ taken }) =>
+      table(
+        ["GROUP", "SUBNET", "BLOCKS", "RETURNED"],
+        taken.map(({ group, subnet, blocks, left, returned }) => [
+          group,
+          subnet,
+          left > 0 ? `(${left} left: run this on a host of the group)` : blocks.join(" "),
+          String(returned),
+        ]),
+      ),
   ),
 } satisfies Record<string, Command>;
 

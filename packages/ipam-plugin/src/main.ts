@@ -16,6 +16,7 @@ import { purge } from "./purge.ts";
 import { schema } from "./records.ts";
 import { Registry } from "./registry.ts";
 import { settings } from "./settings.ts";
+import { openShared } from "./shared/open.ts";
 import { addPoolMetrics, status } from "./status.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
@@ -42,7 +43,10 @@ await runPlugin({ name: "ts-ipam", version, summary, settings, commands: { ...co
     const id = await hostId(store);
     const journal = new Journal(store);
     const registry = await Registry.load(store, journal);
-    driver.open({ registry, journal, hostId: id, defaultPools: [...plugin.settings.defaultPools, ulaOf(id)] });
+    const parts = { host: plugin.settings.hostName, hostId: id, registry, journal, log: logger, now: Date.now };
+    await using shared = await openShared(plugin.settings, parts, store);
+    const defaultPools = [...plugin.settings.defaultPools, ulaOf(id)];
+    driver.open({ registry, journal, hostId: id, defaultPools, ...(shared ? { shared } : {}) });
     addPoolMetrics(metrics, () => registry.pools());
     server.ready();
     logger.info(`ready with ${registry.size} pools`);

@@ -28,7 +28,7 @@ const addressRanges: OptionType<readonly AddressRange[]> = {
 };
 
 /** It becomes part of keys in the shared store. */
-const groupName: OptionType<string> = {
+export const groupName: OptionType<string> = {
   allowed: "a name of letters, digits, dots, hyphens and underscores",
   parse: (given) => (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(given) ? given : undefined),
 };

@@ -71,13 +71,14 @@ function poolStatus(pool: Pool): PoolStatus {
   };
 }
 
-export function status({ books: { registry, hostId, defaultPools }, lastStart }: PortolanIpamDriver) {
+export function status({ books: { registry, hostId, defaultPools, shared }, lastStart }: PortolanIpamDriver) {
   return {
     hostId,
     defaultPools: defaultPools.map(({ base, size }) => `${printPrefix(base)},size=${size}`),
     pools: [...registry.pools()].map(poolStatus),
     /** What the last start of dockerd left unnamed. */
     lastStart,
+    shared: shared?.status(),
   };
 }
 

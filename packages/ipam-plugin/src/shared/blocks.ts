@@ -22,18 +22,27 @@ export async function claimBlock(
   }
 }
 
+/** When several hosts want a block at the same moment, each takes one out of so many, and not all the same. */
+const SPREAD = 16;
+
 /** The lowest free block that addresses may be chosen from, claimed. Undefined when there is none. */
 export async function claimAnyBlock(store: SharedStore, host: string, shared: SharedPool): Promise<bigint | undefined> {
-  const [first, last] = shared.choosable;
-  const taken = new Map<bigint, string>();
-  for (const { key, value } of await store.list(shared.keys.blocks))
-    taken.set(numberIn(key), (value as BlockRecord).host);
-  for (let number = first; number <= last; number += 1n) {
-    const owner = taken.get(number) ?? (await claimBlock(store, host, shared, number));
-    // One that this host has, unknown to itself: claimed just before it died.
-    if (owner === host && !shared.hasBlock(number)) return number;
+  for (let attempt = 0; ; attempt += 1) {
+    const free: bigint[] = [];
+    const owners = new Map<bigint, string>();
+    for (const { key, value } of await store.list(shared.keys.blocks))
+      owners.set(numberIn(key), (value as BlockRecord).host);
+    const [first, last] = shared.choosable;
+    for (let number = first; number <= last && free.length < SPREAD; number += 1n) {
+      const owner = owners.get(number);
+      // One that this host has, unknown to itself: claimed just before it died.
+      if (owner === host && !shared.hasBlock(number)) return number;
+      if (owner === undefined) free.push(number);
+    }
+    const wanted = free[attempt === 0 ? 0 : Math.floor(Math.random() * free.length)];
+    if (wanted === undefined) return undefined;
+    if ((await claimBlock(store, host, shared, wanted)) === host) return wanted;
   }
-  return undefined;
 }
 
 /** Addresses out of these blocks that other hosts have borrowed. */

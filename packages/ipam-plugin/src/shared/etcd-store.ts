@@ -1,5 +1,4 @@
 // The shared store in etcd, by the package etcd3, whose defaults would wait for ever for a server that hangs.
-import { readFileSync } from "node:fs";
 import { Etcd3, isRecoverableError, type IOptions } from "etcd3";
 import {
   ConsecutiveBreaker,
@@ -15,11 +14,12 @@ import { type Change, type Condition, type Entry, type SharedStore, StoreAway, t
 export interface EtcdSettings {
   /** `etcd://host:2379,host:2379`; `etcds://` for TLS. */
   readonly url: string;
-  readonly caFile?: string;
-  readonly certFile?: string;
-  readonly keyFile?: string;
-  readonly user?: string;
-  readonly passwordFile?: string;
+  /** TLS: who vouches for the servers. */
+  readonly ca?: Buffer;
+  /** TLS: who we are. */
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+  readonly auth?: { readonly username: string; readonly password: string };
 }
 
 /** How long one server may take for one answer, in milliseconds; then the next is asked. */
@@ -131,14 +131,13 @@ export class EtcdStore implements SharedStore {
   }
 }
 
-function optionsFor({ url, caFile, certFile, keyFile, user, passwordFile }: EtcdSettings): IOptions {
+function optionsFor({ url, ca, cert, key, auth }: EtcdSettings): IOptions {
   const [, scheme, hosts] = /^(etcds?):\/\/(.+)$/.exec(url) ?? [];
   if (scheme === undefined || hosts === undefined) throw new RangeError(`"${url}" is not etcd://host:2379`);
-  const tls = scheme === "etcds";
-  const auth = user === undefined ? undefined : { username: user, password: read(passwordFile).toString().trim() };
+  const credentials = ca && { rootCertificate: ca, ...(cert && key ? { certChain: cert, privateKey: key } : {}) };
   return {
-    hosts: hosts.split(",").map((host) => `${tls ? "https" : "http"}://${host}`),
-    ...(tls ? { credentials: credentials(caFile, certFile, keyFile) } : {}),
+    hosts: hosts.split(",").map((host) => `${scheme === "etcds" ? "https" : "http"}://${host}`),
+    ...(credentials ? { credentials } : {}),
     ...(auth ? { auth } : {}),
     dialTimeout: ANSWER_MS,
     defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + ANSWER_MS }),
@@ -155,19 +154,6 @@ function optionsFor({ url, caFile, certFile, keyFile, user, passwordFile }: Etcd
     // Without it a connection that a firewall forgot looks alive for hours.
     grpcOptions: { "grpc.keepalive_time_ms": 10_000, "grpc.keepalive_timeout_ms": 3_000 },
   };
-}
-
-function credentials(caFile?: string, certFile?: string, keyFile?: string): NonNullable<IOptions["credentials"]> {
-  return {
-    rootCertificate: read(caFile),
-    ...(keyFile === undefined ? {} : { privateKey: read(keyFile) }),
-    ...(certFile === undefined ? {} : { certChain: read(certFile) }),
-  };
-}
-
-function read(path: string | undefined): Buffer {
-  if (path === undefined) throw new RangeError("a file for the store's TLS or password is not named");
-  return readFileSync(path);
 }
 
 const keyOf = (key: Buffer): string => key.toString().slice(ROOT.length);

@@ -11,14 +11,7 @@ import type { ClaimsRecord, OwedRecord, PoolRecord } from "../records.ts";
 import type { Registry } from "../registry.ts";
 import { adoptSingles, blockOwners, claimAnyBlock, claimBlock } from "./blocks.ts";
 import { Debts } from "./debts.ts";
-import {
-  hostKey,
-  type AskRecord,
-  type GroupName,
-  type GroupRecord,
-  type HostKey,
-  numberIn,
-} from "./layout.ts";
+import { hostKey, type AskRecord, type GroupName, type GroupRecord, type HostKey, numberIn } from "./layout.ts";
 import { ANSWER_MS, Lending } from "./lending.ts";
 import { changeGateway, join, type GroupWish } from "./membership.ts";
 import { reconcile } from "./reconcile.ts";
@@ -85,6 +78,22 @@ export class SharedPools implements AsyncDisposable {
 
   get store(): SharedStore {
     return this.#parts.store;
+  }
+
+  /** For the admin socket. */
+  status() {
+    return {
+      host: this.#parts.host,
+      store: this.#parts.store.name,
+      pools: [...this.#pools.values()].map((shared) => ({
+        id: shared.pool.id,
+        group: shared.name.group,
+        blocks: [...shared.blocks].map((block) => shared.blockText(block)),
+        borrowed: [...shared.singles.keys()].map((offset) => shared.addressText(offset)),
+      })),
+      /** What the store could not take back yet. */
+      owed: this.#debts.count,
+    };
   }
 
   get host(): string {
@@ -176,6 +185,7 @@ export class SharedPools implements AsyncDisposable {
     for (const watch of this.#watches.values()) await watch[Symbol.asyncDispose]();
     await Promise.allSettled(this.#busy.values());
     await this.#alive[Symbol.asyncDispose]();
+    await this.#parts.store[Symbol.asyncDispose]();
   }
 
   #gateway({ pool }: SharedPool, wanted: string | undefined): bigint {
