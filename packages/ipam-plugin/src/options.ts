@@ -5,7 +5,7 @@ import { lastOf, parseAddress, parsePrefix, type Address } from "./addresses/ip.
 import { present } from "./addresses/present.ts";
 
 /** Addresses from first to last, both included. */
-export interface AddressRange {
+interface AddressRange {
   readonly first: Address;
   readonly last: Address;
 }
@@ -13,7 +13,7 @@ export interface AddressRange {
 const UNITS: Readonly<Record<string, number>> = { "": 1000, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** A length of time, in milliseconds. */
-export const duration: OptionType<number> = {
+const duration: OptionType<number> = {
   allowed: "a time such as 60s, 5m or 1h, or 0 for none",
   parse: (given) => {
     const match = /^(?<count>\d{1,9})(?<unit>|ms|s|m|h|d)$/.exec(given);
