@@ -8,7 +8,7 @@ export interface Reading {
    * One transaction. What others changed since the look stays as they made it.
    * @throws KernelError when a rule that the change takes out or goes before is gone meanwhile
    */
-  apply(change: Change): Promise<void>;
+  readonly apply: (change: Change) => Promise<void>;
 }
 
 export interface Filter {

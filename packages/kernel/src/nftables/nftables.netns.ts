@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runProgram } from "../process.ts";
 import { output } from "../testing/command.ts";
 import { inOwnNamespace } from "../testing/own-namespace.ts";
 import { NftablesByLibrary } from "./nftables.ts";
@@ -98,6 +99,38 @@ inOwnNamespace("nftables", () => {
     await sleep(300);
     expect(calls).toBe(before + 1);
   }, 60_000);
+
+  it("watches again after its socket failed, however long the process had no descriptor for another", async () => {
+    const program = `
+      import { openSync, closeSync } from "node:fs";
+      import { execFileSync } from "node:child_process";
+      import { setTimeout as sleep } from "node:timers/promises";
+      import { RawNetlinkSocket } from "netlink";
+      import { RulesetWatcher } from ${JSON.stringify(new URL("./watch.ts", import.meta.url).href)};
+      let socket;
+      const { on } = RawNetlinkSocket.prototype;
+      RawNetlinkSocket.prototype.on = function (...values) { socket = this; return on.apply(this, values); };
+      let calls = 0;
+      new RulesetWatcher(() => (calls += 1));
+      socket.emit("error", new Error("as the library has it"));
+      await sleep(20);
+      const taken = [];
+      try { for (;;) taken.push(openSync("/dev/null")); } catch (error) { if (error.code !== "EMFILE") throw error; }
+      await sleep(400);
+      for (const fd of taken) closeSync(fd);
+      const without = calls;
+      await sleep(800);
+      const before = calls;
+      execFileSync("nft", ["add", "table", "inet", "after"]);
+      await sleep(300);
+      process.stdout.write(JSON.stringify({ without, more: calls - before }));`;
+    const node = [process.execPath, "--input-type=module", "-e", program];
+    const child = await runProgram("prlimit", ["--nofile=256", ...node]);
+    expect(child).toMatchObject({ code: 0, stderr: "" });
+    const { without, more } = JSON.parse(child?.stdout ?? "") as { without: number; more: number };
+    expect(without).toBeGreaterThan(0);
+    expect(more).toBe(1);
+  });
 
   it("ends with what was asked for before, and no watcher is called after that", async () => {
     const other = new NftablesByLibrary();

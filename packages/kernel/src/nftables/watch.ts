@@ -10,6 +10,9 @@ const NFGENMSG_LENGTH = 4;
 /** A firewall reload is hundreds of transactions; one call back for all of them is enough. */
 const GATHER_MS = 100;
 
+/** A process without a free descriptor may be so for long; each try to open a socket rests twice as long as the last. */
+const LONGEST_REST_MS = 30_000;
+
 /**
  * Every transaction ends with one NEWGEN message: it carries the netlink port of whoever asked for the transaction, which
  * tells our own from others', and a number that grows by one, which tells that notifications were lost in an overflow.
@@ -36,6 +39,12 @@ export class RulesetWatcher implements Disposable {
 
   #open(): void {
     const socket = openNetlinkSocket(Protocol.NETFILTER);
+    try {
+      socket.addMembership(NFNLGRP_NFTABLES);
+    } catch (error) {
+      closeNetlinkSocket(socket);
+      throw error;
+    }
     this.#socket = socket;
     this.#generation = undefined;
     const receive = (datagram: Buffer) => {
@@ -51,18 +60,20 @@ export class RulesetWatcher implements Disposable {
     };
     socket.on("message", onOwnTurn(receive));
     socket.on("error", onOwnTurn(fail));
-    socket.addMembership(NFNLGRP_NFTABLES);
   }
 
   /** Without a socket we would never hear of anything again. What changed until the new one listens counts as a change. */
-  #reopen(): void {
-    if (!this.#socket) return;
+  #reopen(rest = GATHER_MS): void {
     this.#close();
     // Not at once: an error that comes again with each new socket would keep the process busy with nothing else.
     this.#reopening = setTimeout(() => {
-      this.#open();
       this.#missed();
-    }, GATHER_MS).unref();
+      try {
+        this.#open();
+      } catch {
+        this.#reopen(Math.min(2 * rest, LONGEST_REST_MS));
+      }
+    }, rest).unref();
   }
 
   #close(): void {
@@ -93,11 +104,19 @@ export class RulesetWatcher implements Disposable {
 
   /** libnftables may open another socket between two transactions; at worst one of our own counts as another's. */
   #report(): void {
-    const foreign = this.#foreign.difference(ownPorts(Protocol.NETFILTER)).size > 0;
-    const lost = this.#lost;
+    const changed = this.#lost || isForeign(this.#foreign);
     this.#foreign = new Set();
     this.#lost = false;
-    if (foreign || lost) this.#changed();
+    if (changed) this.#changed();
+  }
+}
+
+function isForeign(ports: ReadonlySet<number>): boolean {
+  try {
+    return ports.difference(ownPorts(Protocol.NETFILTER)).size > 0;
+  } catch {
+    // Without a free descriptor nobody can tell; a look too many does no harm.
+    return true;
   }
 }
 
