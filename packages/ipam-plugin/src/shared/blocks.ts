@@ -46,7 +46,7 @@ export async function claimAnyBlock(store: SharedStore, host: string, shared: Sh
 }
 
 /** Addresses out of these blocks that other hosts have borrowed. */
-export async function singlesOf(store: SharedStore, shared: SharedPool, block: bigint): Promise<Entry[]> {
+async function singlesOf(store: SharedStore, shared: SharedPool, block: bigint): Promise<Entry[]> {
   const singles = await store.list(shared.keys.singles);
   return singles.filter(({ key }) => shared.blockOf(numberIn(key)) === block);
 }
