@@ -16,7 +16,8 @@ import { purge } from "./purge.ts";
 import { schema } from "./records.ts";
 import { Registry } from "./registry.ts";
 import { settings } from "./settings.ts";
-import { openShared } from "./shared/open.ts";
+import { openSharedStore } from "./shared/open.ts";
+import { SharedPools } from "./shared/shared-pools.ts";
 import { addPoolMetrics, status } from "./status.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
@@ -44,7 +45,8 @@ await runPlugin({ name: "ts-ipam", version, summary, settings, commands: { ...co
     const journal = new Journal(store);
     const registry = await Registry.load(store, journal);
     const parts = { host: plugin.settings.hostName, hostId: id, registry, journal, log: logger, now: Date.now };
-    await using shared = await openShared(plugin.settings, parts, store);
+    await using etcd = openSharedStore(plugin.settings);
+    await using shared = etcd && (await SharedPools.open({ ...parts, store: etcd }, store));
     const defaultPools = [...plugin.settings.defaultPools, ulaOf(id)];
     driver.open({ registry, journal, hostId: id, defaultPools, ...(shared ? { shared } : {}) });
     addPoolMetrics(metrics, () => registry.pools());

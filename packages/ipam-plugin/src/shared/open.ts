@@ -1,9 +1,8 @@
-// Opens the shared store that the settings name, and what this host shares through it.
+// Opens the shared store that the settings name.
 import { readFileSync } from "node:fs";
 import { UsageError } from "@portolan/sdk";
-import type { Store } from "@portolan/state";
 import { EtcdStore } from "./etcd-store.ts";
-import { SharedPools, type SharedPoolsParts } from "./shared-pools.ts";
+import type { SharedStore } from "./shared-store.ts";
 
 export interface StoreSettings {
   readonly store?: string;
@@ -16,21 +15,11 @@ export interface StoreSettings {
 
 /**
  * @returns undefined when no store is named
- * @throws UsageError for settings that do not fit together; PluginError when another host has this one's name
+ * @throws UsageError for settings that do not fit together
  */
-export async function openShared(
-  settings: StoreSettings,
-  parts: Omit<SharedPoolsParts, "store">,
-  local: Store,
-): Promise<SharedPools | undefined> {
-  if (settings.store === undefined) return undefined;
-  return SharedPools.open({ ...parts, store: storeOf(settings, settings.store) }, local);
-}
-
-function storeOf(
-  { storeCa, storeCert, storeKey, storeUser, storePasswordFile }: StoreSettings,
-  url: string,
-): EtcdStore {
+export function openSharedStore(settings: StoreSettings): SharedStore | undefined {
+  const { store: url, storeCa, storeCert, storeKey, storeUser, storePasswordFile } = settings;
+  if (url === undefined) return undefined;
   if (url.startsWith("etcds:") !== (storeCa !== undefined)) {
     throw new UsageError("--store etcds://… and --store-ca go together");
   }
@@ -40,13 +29,12 @@ function storeOf(
   if ((storeUser === undefined) !== (storePasswordFile === undefined)) {
     throw new UsageError("--store-user and --store-password-file go together");
   }
+  const password = storePasswordFile === undefined ? undefined : read(storePasswordFile).toString().trim();
   return new EtcdStore({
     url,
     ...(storeCa === undefined ? {} : { ca: read(storeCa) }),
     ...(storeCert === undefined || storeKey === undefined ? {} : { cert: read(storeCert), key: read(storeKey) }),
-    ...(storeUser === undefined || storePasswordFile === undefined
-      ? {}
-      : { auth: { username: storeUser, password: read(storePasswordFile).toString().trim() } }),
+    ...(storeUser === undefined || password === undefined ? {} : { auth: { username: storeUser, password } }),
   });
 }
 

@@ -185,7 +185,6 @@ export class SharedPools implements AsyncDisposable {
     for (const watch of this.#watches.values()) await watch[Symbol.asyncDispose]();
     await Promise.allSettled(this.#busy.values());
     await this.#alive[Symbol.asyncDispose]();
-    await this.#parts.store[Symbol.asyncDispose]();
   }
 
   #gateway({ pool }: SharedPool, wanted: string | undefined): bigint {

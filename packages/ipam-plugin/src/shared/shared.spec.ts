@@ -50,7 +50,7 @@ afterEach(async () => {
   for (const made of hosts.splice(0)) await made.end();
 });
 
-const wireOf = (host: IpamHost): Wire => host.wire!;
+const wireOf = (host: IpamHost): Wire => host.wire as Wire;
 const bare = (address: string): string => address.replace(/\/.*/, "");
 
 describe("a group of hosts", () => {

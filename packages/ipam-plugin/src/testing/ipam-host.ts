@@ -8,7 +8,7 @@ import { Journal } from "../journal.ts";
 import { schema } from "../records.ts";
 import { Registry, SPACES } from "../registry.ts";
 import { SharedPools } from "../shared/shared-pools.ts";
-import type { Wire } from "./shared-memory.ts";
+import type { SharedStore } from "../shared/shared-store.ts";
 
 const call: CallContext = { verb: "test", call: 1, signal: new AbortController().signal, unknownFields: new Map() };
 
@@ -37,8 +37,10 @@ export class IpamHost {
   defaultPools = DEFAULT_IPV4;
   onCommit: CommitHook | undefined;
   /** The way to a shared store, for a host that has one. */
-  wire: Wire | undefined;
+  wire: (SharedStore & { readonly host: string }) | undefined;
   shared: SharedPools | undefined;
+  /** How long this host waits for another, in milliseconds. */
+  patience = 50;
   /** Answers to the questions that need no records. */
   readonly seen: unknown[] = [];
   #store!: Store;
@@ -46,7 +48,9 @@ export class IpamHost {
   registry!: Registry;
   driver!: PortolanIpamDriver;
 
-  static async start(settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire">> = {}): Promise<IpamHost> {
+  static async start(
+    settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire" | "patience">> = {},
+  ): Promise<IpamHost> {
     const host = Object.assign(new IpamHost(), settings);
     await host.#open();
     return host;
@@ -80,7 +84,7 @@ export class IpamHost {
           journal: this.#journal,
           log: silentLogger,
           now: () => this.clock,
-          patience: 50,
+          patience: this.patience,
         },
         this.#store,
       );
