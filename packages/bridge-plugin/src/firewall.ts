@@ -183,6 +183,23 @@ export class Firewall {
     return this.#rules !== undefined && this.#rules === (await this.#readRules());
   }
 
+  /**
+   * Whether the sets of links, on which the isolation of networks rests, lack any of these elements or of Docker's
+   * bridges. Elements of other sets and maps are not looked at, nor are those that are too many.
+   */
+  async lacksAny(elements: readonly Element[]): Promise<boolean> {
+    const wanted = Map.groupBy([...elements, ...this.#dockers.map(dockerElement)], ({ set }) => set);
+    const lacking = await Promise.all(
+      SETS.filter(([, type]) => type === "type ifname" || type === "type ifname . ifname").map(async ([set]) => {
+        const own = wanted.get(set as Element["set"]) ?? [];
+        if (own.length === 0) return false;
+        const there = linksIn(await this.#nftables.list(`list set ${TABLE} ${set}`));
+        return own.some(({ text }) => !there.has(text));
+      }),
+    );
+    return lacking.includes(true);
+  }
+
   /** Undefined when there is no table, or not the whole of it. */
   async #readRules(): Promise<string | undefined> {
     try {
@@ -199,6 +216,19 @@ export class Firewall {
 interface DockerElement {
   readonly set: "docker";
   readonly text: string;
+}
+
+/** As elements are written, from nft's JSON. */
+function linksIn(objects: readonly Record<string, unknown>[]): ReadonlySet<string> {
+  const quoted = (name: unknown) => `"${String(name)}"`;
+  const elements = objects.flatMap(({ set }) => (set as { elem?: readonly unknown[] } | undefined)?.elem ?? []);
+  return new Set(
+    elements.map((element) =>
+      typeof element === "string"
+        ? quoted(element)
+        : ((element as { concat?: readonly unknown[] }).concat ?? []).map(quoted).join(" . "),
+    ),
+  );
 }
 
 function dockersAmong(links: readonly string[]): readonly string[] {

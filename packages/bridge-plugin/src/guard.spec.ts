@@ -24,6 +24,9 @@ it.each([
   ["the whole ruleset is flushed", "flush ruleset"],
   ["our table is deleted", "delete table inet portolan-bridge"],
   ["our rules are flushed", "flush table inet portolan-bridge"],
+  ["the set of our bridges is flushed", "flush set inet portolan-bridge bridges"],
+  ["the pairs within networks are flushed", "flush set inet portolan-bridge within"],
+  ["the set of Docker's bridges is flushed", "flush set inet portolan-bridge docker"],
 ])("puts rules and elements back when %s", async (_, command) => {
   const table = async () => {
     const objects = await host.kernel.nftables.list("list table inet portolan-bridge").catch(() => []);

@@ -76,8 +76,8 @@ export class FirewallGuard implements AsyncDisposable {
       }
     };
     await attempt("put the firewall rules back", async () => {
-      if (await firewall.isIntact()) return;
-      await this.#install();
+      // Without the lock first: hardly ever is anything wrong, and a network that is being made looks as if it were.
+      if ((await this.#isWhole()) || !(await this.#install(() => this.#isWhole()))) return;
       this.#restored += 1;
       log.warn("somebody removed the firewall rules; they are back");
     });
@@ -112,15 +112,27 @@ export class FirewallGuard implements AsyncDisposable {
     return this.#mending;
   }
 
-  /** Alone with all networks, so that no element is put back that is being taken away. */
-  #install(): Promise<void> {
+  /**
+   * Alone with all networks, so that no element is put back that is being taken away.
+   * @param isNeedless asked when alone @returns whether it was done
+   */
+  #install(isNeedless: () => Promise<boolean> = () => Promise.resolve(false)): Promise<boolean> {
     const { firewall, records, locks } = this.#parts;
     const install = async () => {
+      if (await isNeedless()) return false;
       const links = await this.#links();
       // Nothing may come between reading the records and this transaction: later ports are later transactions.
       await firewall.install(recordedElements(records, links), links);
+      return true;
     };
     return locks.run(allNetworksLock, "firewall", install, this.#closing.signal);
+  }
+
+  async #isWhole(): Promise<boolean> {
+    const { firewall, records } = this.#parts;
+    if (!(await firewall.isIntact())) return false;
+    const networks = records.networks.filter(({ progress }) => progress === "made");
+    return !(await firewall.lacksAny(networks.flatMap((network) => networkLayout(network).elements)));
   }
 
   async #links(): Promise<readonly string[]> {
