@@ -1,4 +1,5 @@
 // The accept rules beside FORWARD chains as Docker makes them, in both kinds of iptables, and with packets.
+import { setTimeout as sleep } from "node:timers/promises";
 import { isKernelError, KernelError } from "../kernel-error.ts";
 import type { ForwardAccept } from "../kernel.ts";
 import { NftablesByLibrary } from "../nftables/nftables.ts";
@@ -184,6 +185,19 @@ inOwnNamespace("forwardAccept", () => {
       withTable: true,
       rules: "-P FORWARD DROP\n-A FORWARD -j PORTOLAN-FORWARD\n",
     });
+  });
+
+  it("looks for an iptables that is missing again after a while, not each time", async () => {
+    const patient = new IptablesForwardAccept(nftables, 1500);
+    process.env.PATH = "/nonexistent";
+    // It may complain of legacy tables that other tests made.
+    await patient.ensure("pt-").catch(() => undefined);
+    process.env.PATH = path;
+    await patient.ensure("pt-");
+    expect(await nftables.list("list tables")).toEqual([]);
+    await sleep(1600);
+    await patient.ensure("pt-");
+    expect(await rules("iptables-nft", "FORWARD")).toEqual(["-A FORWARD -j PORTOLAN-FORWARD"]);
   });
 
   it("says what to install when there is a legacy table and no program for it, after it has mended the others", async () => {

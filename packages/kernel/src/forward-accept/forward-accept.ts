@@ -20,9 +20,14 @@ const TRIES = 3;
 export class IptablesForwardAccept implements ForwardAccept {
   readonly #candidates: readonly Candidate[];
   readonly #defaults = new Map<string, Variant>();
+  /** When the program was last found missing. */
+  readonly #missing = new Map<string, number>();
+  readonly #missingFor: number;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(nftables: Nftables) {
+  /** @param missingFor milliseconds until a program that is not installed is looked for again */
+  constructor(nftables: Nftables, missingFor = 30_000) {
+    this.#missingFor = missingFor;
     this.#candidates = ([4, 6] as const).flatMap((family) => [
       { family, variant: "nft", filter: new NftFilter(nftables, family) },
       { family, variant: "legacy", filter: new LegacyFilter(family) },
@@ -57,8 +62,11 @@ export class IptablesForwardAccept implements ForwardAccept {
   /** Remembered once there is such a program; one that is missing may be installed yet. */
   async #defaultVariant(family: 4 | 6): Promise<Variant | undefined> {
     const program = family === 4 ? "iptables" : "ip6tables";
-    const variant = this.#defaults.get(program) ?? (await variantOf(program));
+    const known = this.#defaults.get(program);
+    if (known || performance.now() - (this.#missing.get(program) ?? -Infinity) < this.#missingFor) return known;
+    const variant = await variantOf(program);
     if (variant) this.#defaults.set(program, variant);
+    else this.#missing.set(program, performance.now());
     return variant;
   }
 
