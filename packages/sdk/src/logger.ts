@@ -49,10 +49,11 @@ export function createLogger(options: LoggerOptions): Logger {
     // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- winston declares its classes as interfaces
     transports: [new transports.Stream({ stream, eol: "\n" })],
   });
-  const at =
-    (level: LogLevel): Log =>
-    (msg, fields) =>
-      winston.log(level, { ...fields, message: msg });
+  const at = (level: LogLevel): Log => {
+    // winston would format a line before it drops it.
+    if (!winston.isLevelEnabled(level)) return ignore;
+    return (msg, fields) => winston.log(level, { ...fields, message: msg });
+  };
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
 

@@ -2,10 +2,11 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
+import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { from } from "./listen/from.ts";
 import { unix } from "./listen/unix.ts";
-import { silentLogger } from "./logger.ts";
+import { createLogger, silentLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
 import type { CallContext, EndpointRequest, NetworkDriver } from "./network-driver.ts";
 import { PluginError } from "./plugin-error.ts";
@@ -100,6 +101,34 @@ describe("on the wire", () => {
     const answer = await call(it.socket, "NetworkDriver.CreateNetwork", createNetworkBody);
     expect(answer).toMatchObject({ status: 200, text: "{}" });
     expect(answer.headers.get("content-length")).toBe("2");
+  });
+
+  test("at level debug every call is in the log with what was asked and what was answered", async () => {
+    const stream = new PassThrough();
+    await using it = await rig({
+      network: nullNetwork(),
+      logger: createLogger({ plugin: "ts-null", level: "debug", format: "json", stream }),
+    });
+    await call(it.socket, "NetworkDriver.GetCapabilities");
+    await call(it.socket, "NetworkDriver.CreateNetwork", createNetworkBody);
+    await call(it.socket, "NetworkDriver.DeleteNetwork", "{not json");
+    const lines = String(stream.read())
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .filter(({ msg }) => msg === "transcript");
+    expect(lines).toMatchObject([
+      {
+        verb: "NetworkDriver.GetCapabilities",
+        request: "",
+        status: 200,
+        response: { Scope: "local", ConnectivityScope: "local" },
+      },
+      { verb: "NetworkDriver.CreateNetwork", request: createNetworkBody, status: 200, response: {} },
+      { verb: "NetworkDriver.DeleteNetwork", request: "{not json", status: 400 },
+    ]);
+    // What a line repeats of the request is all there: the ids are not shortened.
+    expect((lines[1]?.request as typeof createNetworkBody).NetworkID).toBe(NETWORK);
   });
 
   test("an unknown path is not found, and the answer is still one that dockerd can read", async () => {

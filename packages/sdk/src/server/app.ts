@@ -25,7 +25,10 @@ export function appFor({ routes, logger, plugin, bodyLimit, isClosing }: AppOpti
 
   for (const [verb, route] of routes) {
     app.post(`/${verb}`, readBody, async (request: Request<unknown, unknown, string | undefined>, response) => {
-      send(response, await route(request.body ?? "", () => !response.destroyed && !request.socket.destroyed));
+      const body = request.body ?? "";
+      const answer = await route(body, () => !response.destroyed && !request.socket.destroyed);
+      logger.debug("transcript", { verb, request: readable(body), status: answer.status, response: answer.body });
+      send(response, answer);
     });
   }
   app.use((request, response) => {
@@ -50,6 +53,19 @@ export function appFor({ routes, logger, plugin, bodyLimit, isClosing }: AppOpti
     if (isClosing()) response.shouldKeepAlive = false;
     response.writeHead(status, { "Content-Type": CONTENT_TYPE, "Content-Length": Buffer.byteLength(text) }).end(text);
   }
+}
+
+/** A body as a log shows it: JSON where it is that. Nothing is parsed unless the line is written. */
+function readable(body: string): { toJSON: () => unknown } {
+  return {
+    toJSON: () => {
+      try {
+        return JSON.parse(body) as unknown;
+      } catch {
+        return body;
+      }
+    },
+  };
 }
 
 function statusOf(thrown: unknown): number {

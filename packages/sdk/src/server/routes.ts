@@ -43,7 +43,6 @@ function fixedRoute(name: string, answer: () => Answer["body"], { metrics, logge
     let result: Answer;
     try {
       result = ok(answer());
-      logger.debug("answered", { verb: name });
     } catch (error) {
       const failure = PluginError.from(error, { op: name });
       logger.error(`${name} failed`, { verb: name, err: failure });
