@@ -1,6 +1,5 @@
 // Names, aliases and MAC addresses, all derived from Docker's ids: known again after a crash without asking any record.
-import { createHash } from "node:crypto";
-import { parseMac, type EndpointId, type Mac, type NetworkId } from "@portolan/sdk";
+import { stationMac, type EndpointId, type Mac, type NetworkId } from "@portolan/sdk";
 
 /** What our bridges' names begin with; the firewall beside Docker's knows them by it. */
 export const BRIDGE_PREFIX = "pt-";
@@ -35,7 +34,7 @@ export function idInAlias(alias: string | undefined): string | undefined {
 
 /** The same whenever the bridge is rebuilt under containers that have its address in their neighbour tables. */
 export function bridgeMac(network: NetworkId): Mac {
-  return macFrom(network);
+  return stationMac(network);
 }
 
 /**
@@ -44,12 +43,5 @@ export function bridgeMac(network: NetworkId): Mac {
  * address (gratuitous ARP), and its own bridge driver made the MAC address out of the IP address for the same reason.
  */
 export function endpointMac(network: NetworkId, endpoint: EndpointId, [address]: readonly string[]): Mac {
-  return macFrom(`${network} ${address ?? endpoint}`);
-}
-
-/** A locally administered address of one station, that looks random. */
-function macFrom(text: string): Mac {
-  const bytes = createHash("sha256").update(text).digest().subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return parseMac(bytes.toString("hex").replace(/..(?!$)/g, "$&:"));
+  return stationMac(`${network} ${address ?? endpoint}`);
 }

@@ -1,19 +1,19 @@
 // The options of `docker network create -d ts-bridge -o KEY=VALUE`. Keys and refusals of the built-in driver are its own.
 import {
   address,
-  boolean,
-  integer,
+  dockerBoolean,
+  dockerInterfacePrefix,
+  dockerMtu,
+  dockerOption,
   oneOf,
   option,
   optionTable,
-  PluginError,
   type OptionType,
   type ValuesOf,
 } from "@portolan/sdk";
 
 /** What IPv6 asks of a link (RFC 8200, section 5). */
 export const LEAST_MTU_FOR_IPV6 = 1280;
-const MTU = "com.docker.network.driver.mtu";
 
 /**
  * `nat`: a container is reached at published ports of the host's. `nat-unprotected`: at its own address as well, at every
@@ -31,52 +31,38 @@ const linkNames: OptionType<readonly string[]> = {
   },
 };
 
-const interfacePrefix: OptionType<string> = {
-  // Linux takes 15 bytes, and a number follows.
-  allowed: "1 to 12 letters, digits, dots, dashes or underscores",
-  parse: (text) => (/^[\w.-]{0,12}$/.test(text) && !text.startsWith(".") ? text : undefined),
-};
-
-/** 0 leaves it to the kernel, as with the built-in driver. */
-const mtu: OptionType<number> = {
-  allowed: "an integer from 68 to 65535",
-  parse: (text) => (text === "0" ? 0 : integer(68, 65535).parse(text)),
-};
-
-const notBoolean = (text: string) => `strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`;
-const notInteger = (text: string) => `strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`;
 const notAddress = () => "nil ip";
 const notMode = (text: string) => `unknown gateway mode ${text}`;
 
 export const networkOptions = optionTable(
   {
     mtu: option({
-      ...asDocker(MTU, mtu, notInteger),
+      ...dockerMtu,
       defaultText: "the kernel's, 1500",
       help: `Largest packet of the bridge and its containers, in bytes; at least ${LEAST_MTU_FOR_IPV6} with IPv6.`,
     }),
     icc: option({
-      ...asDocker("com.docker.network.bridge.enable_icc", boolean, notBoolean),
+      ...dockerBoolean("com.docker.network.bridge.enable_icc"),
       default: true,
       help: "Whether containers of the network reach each other. They reach the host either way.",
     }),
     masquerade: option({
-      ...asDocker("com.docker.network.bridge.enable_ip_masquerade", boolean, notBoolean),
+      ...dockerBoolean("com.docker.network.bridge.enable_ip_masquerade"),
       default: true,
       help: "Whether the world sees the host's address instead of a container's own.",
     }),
     mode4: option({
-      ...asDocker("com.docker.network.bridge.gateway_mode_ipv4", gatewayMode, notMode),
+      ...dockerOption("com.docker.network.bridge.gateway_mode_ipv4", gatewayMode, notMode),
       default: "nat",
       help: "How containers are reached by IPv4: see Gateway modes below.",
     }),
     mode6: option({
-      ...asDocker("com.docker.network.bridge.gateway_mode_ipv6", gatewayMode, notMode),
+      ...dockerOption("com.docker.network.bridge.gateway_mode_ipv6", gatewayMode, notMode),
       default: "nat",
       help: "The same for IPv6.",
     }),
     inhibitIPv4: option({
-      ...asDocker("com.docker.network.bridge.inhibit_ipv4", boolean, notBoolean),
+      ...dockerBoolean("com.docker.network.bridge.inhibit_ipv4"),
       default: false,
       help: "The bridge gets no IPv4 address: another machine on the network is the gateway.",
     }),
@@ -87,18 +73,17 @@ export const networkOptions = optionTable(
       help: "What comes in by these links reaches published ports at the container's own address, too.",
     }),
     source4: option({
-      ...asDocker("com.docker.network.host_ipv4", address(4), notAddress),
+      ...dockerOption("com.docker.network.host_ipv4", address(4), notAddress),
       defaultText: "the host's choice",
       help: "The address that the world sees instead of a container's own.",
     }),
     source6: option({
-      ...asDocker("com.docker.network.host_ipv6", address(6), notAddress),
+      ...dockerOption("com.docker.network.host_ipv6", address(6), notAddress),
       defaultText: "the host's choice",
       help: "The same for IPv6.",
     }),
     interfacePrefix: option({
-      keys: ["com.docker.network.container_iface_prefix"],
-      type: interfacePrefix,
+      ...dockerInterfacePrefix,
       default: "eth",
       help: "What the names of interfaces in containers begin with; Docker adds the number.",
     }),
@@ -108,19 +93,3 @@ export const networkOptions = optionTable(
 );
 
 export type BridgeOptions = ValuesOf<typeof networkOptions>;
-
-/** Docker's sentence for a value that can't be read, which users search for, and then what is allowed. */
-function asDocker<T>(key: string, type: OptionType<T>, reason: (text: string) => string) {
-  const parse = (text: string): T => {
-    const value = type.parse(text);
-    if (value !== undefined) return value;
-    const hint = `Give ${type.allowed}.`;
-    if (key === MTU && /^-?\d+$/.test(text)) {
-      const negative = text.startsWith("-");
-      const sentence = negative ? `invalid MTU number: ${text}` : `option "${key}": "${text}" is not allowed`;
-      throw new PluginError(sentence, { hint });
-    }
-    throw new PluginError(`failed to parse ${key} value: ${text} (${reason(text)})`, { hint });
-  };
-  return { keys: [key] as [string], type: { allowed: type.allowed, parse } };
-}

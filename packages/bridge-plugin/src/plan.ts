@@ -3,11 +3,12 @@ import { isDeepStrictEqual } from "node:util";
 import {
   Cidr,
   PluginError,
+  unknownEndpoint,
+  unknownNetwork,
   type CreateEndpointRequest,
   type CreateNetworkRequest,
   type JoinReply,
   type Mac,
-  type NetworkId,
 } from "@portolan/sdk";
 import { bridgeName, endpointMac, peerName } from "./naming.ts";
 import { LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
@@ -189,14 +190,4 @@ function gatewayOf(subnet: SubnetRecord | undefined): string | undefined {
 export function knownEndpoint(endpoint: EndpointRecord | undefined): EndpointRecord {
   if (endpoint?.progress !== "made") throw unknownEndpoint();
   return endpoint;
-}
-
-function unknownEndpoint(): PluginError {
-  return new PluginError("there is no such endpoint", { hint: "Disconnect the container and connect it again." });
-}
-
-function unknownNetwork(id: NetworkId): PluginError {
-  return new PluginError(`the network ${id} is not known here`, {
-    hint: "Docker knows it and this driver does not, as after a loss of its state directory. Remove it and create it again.",
-  });
 }

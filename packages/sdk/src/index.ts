@@ -2,6 +2,7 @@
 export { askAdmin } from "./admin-client.ts";
 export type { AdminAction, AdminOptions, AdminServer } from "./admin.ts";
 export { serveAdmin } from "./admin.ts";
+export { dockerBoolean, dockerInterfacePrefix, dockerMtu, dockerOption } from "./docker-options.ts";
 export type {
   AddressSpaces,
   IpamCapabilities,
@@ -77,7 +78,8 @@ export type {
 } from "./settings.ts";
 export { closeOnSignals, untilSignal } from "./signals.ts";
 export { Undo, UndoError } from "./undo.ts";
-export { Cidr, parseMac, shortId } from "./values.ts";
+export { unknownEndpoint, unknownNetwork } from "./unknown-ids.ts";
+export { Cidr, parseMac, shortId, stationMac } from "./values.ts";
 export type { EndpointId, Family, Mac, NetworkId, PoolId } from "./values.ts";
 export { endpointLock, networkLock, nodesLock, poolLock, poolsLock } from "./wire/lock-keys.ts";
 export type { Drivers } from "./wire/plugin-verbs.ts";

@@ -1,4 +1,5 @@
 // The values that drivers talk in: ids, addresses with a prefix length, and MAC addresses.
+import { createHash } from "node:crypto";
 import ipaddr from "ipaddr.js";
 
 declare const brand: unique symbol;
@@ -74,6 +75,13 @@ export function parseMac(text: string): Mac {
     throw new RangeError(`"${text}" is not a MAC address such as 02:42:0a:28:00:02`);
   }
   return text.toLowerCase().replaceAll("-", ":") as Mac;
+}
+
+/** A locally administered address of one station that follows from the text, and looks random. */
+export function stationMac(text: string): Mac {
+  const bytes = createHash("sha256").update(text).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return parseMac(bytes.toString("hex").replace(/..(?!$)/g, "$&:"));
 }
 
 /** An id as Docker's own command line shows it: 12 characters. Other texts stay as they are. */
