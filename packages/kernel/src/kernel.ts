@@ -121,7 +121,7 @@ export interface ForwardAccept {
    * @param prefix the prefix of our bridges' names
    * @returns whether anything had to be mended
    */
-  ensure(prefix: string): Promise<boolean>;
+  ensure(prefix: string, names?: readonly string[]): Promise<boolean>;
   /** Takes the rules and the chain back. */
   remove(): Promise<void>;
 }

@@ -17,15 +17,16 @@ export class FakeForwardAccept implements ForwardAccept {
     this.#nftables = nftables;
   }
 
-  async ensure(prefix: string): Promise<boolean> {
+  async ensure(prefix: string, names: readonly string[] = []): Promise<boolean> {
     const operation = "accept forwarding for";
-    checkLinkName(prefix, operation);
+    for (const name of [prefix, ...names]) checkLinkName(name, operation);
     await this.#host.enter(operation, prefix);
-    const rule = `iifname "${prefix}*" accept`;
-    if (await this.#holds(rule)) return false;
+    const rules = [`${prefix}*`, ...names.toSorted()].map((link) => `iifname "${link}" accept`);
+    if (await this.#holds(rules)) return false;
     this.#host.step(`${operation} ${prefix}`);
+    const additions = rules.map((rule) => `add rule ${CHAIN} ${rule}`);
     this.#nftables.runAsPartOf(
-      `add table ip filter\nadd chain ${CHAIN}\nflush chain ${CHAIN}\nadd rule ${CHAIN} ${rule}`,
+      ["add table ip filter", `add chain ${CHAIN}`, `flush chain ${CHAIN}`, ...additions].join("\n"),
     );
     return true;
   }
@@ -37,10 +38,13 @@ export class FakeForwardAccept implements ForwardAccept {
     this.#nftables.runAsPartOf(`delete chain ${CHAIN}`);
   }
 
-  async #holds(rule?: string): Promise<boolean> {
+  /** @param rules these and no others; without them, the chain */
+  async #holds(rules?: readonly string[]): Promise<boolean> {
     try {
-      const objects = await this.#nftables.list(`list chain ${CHAIN}`);
-      return rule === undefined || objects.some((object) => JSON.stringify(object).includes(JSON.stringify(rule)));
+      const found = (await this.#nftables.list(`list chain ${CHAIN}`)).filter((object) => "rule" in object);
+      if (rules === undefined) return true;
+      const isThere = (rule: string) => found.some((object) => JSON.stringify(object).includes(JSON.stringify(rule)));
+      return found.length === rules.length && rules.every(isThere);
     } catch (error) {
       if (isKernelError(error, "ENOENT")) return false;
       throw error;

@@ -64,6 +64,21 @@ inOwnNamespace("forwardAccept", () => {
     expect(await forwardAccept.ensure("pt-")).toBe(false);
   });
 
+  it.each(["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"])(
+    "knows its rules for links with names of their own again in %s, and takes them back",
+    async (program) => {
+      await startDocker(program);
+      expect(await forwardAccept.ensure("pt-", ["br-web", "lan.7"])).toBe(true);
+      const ours = await rules(program, "PORTOLAN-FORWARD");
+      expect(ours).toContain("-A PORTOLAN-FORWARD -i lan.7 -j ACCEPT");
+      expect(ours).toContain("-A PORTOLAN-FORWARD -i br-web -o pt-+ -j ACCEPT");
+      expect(await forwardAccept.ensure("pt-", ["br-web", "lan.7"])).toBe(false);
+      expect(await forwardAccept.ensure("pt-")).toBe(true);
+      expect(await rules(program, "PORTOLAN-FORWARD")).toHaveLength(8);
+      await forwardAccept.remove();
+    },
+  );
+
   it("makes no legacy table that is not there", async () => {
     const before = await Promise.all(["iptables", "ip6tables"].map(legacyTables));
     await forwardAccept.ensure("pt-");

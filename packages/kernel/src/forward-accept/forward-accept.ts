@@ -34,10 +34,10 @@ export class IptablesForwardAccept implements ForwardAccept {
     ]);
   }
 
-  ensure(prefix: string): Promise<boolean> {
+  ensure(prefix: string, names: readonly string[] = []): Promise<boolean> {
     return this.#inTurn(async () => {
-      checkLinkName(prefix, "accept forwarding for");
-      const rules = rulesFor(prefix);
+      for (const name of [prefix, ...names]) checkLinkName(name, "accept forwarding for");
+      const rules = rulesFor(prefix, names.toSorted());
       return this.#each(async ({ family, variant, filter }) => {
         if (!(await filter.exists())) {
           // What Docker will use is what the name `iptables` stands for. On a fresh host it has not made its chains yet.

@@ -23,6 +23,34 @@ describe("the rules", () => {
       "-o pt-+ -j ACCEPT",
     ]);
   });
+
+  it("hold for links with names of their own, too", () => {
+    const more = rulesFor("pt-", ["web"]).filter((rule) => !rules.includes(rule));
+    expect(more).toEqual([
+      "-i web -o docker0 -j RETURN",
+      "-i docker0 -o web -j RETURN",
+      "-i web -o docker_gwbridge -j RETURN",
+      "-i docker_gwbridge -o web -j RETURN",
+      "-i web -o br-+ -j RETURN",
+      "-i br-+ -o web -j RETURN",
+      "-i web -j ACCEPT",
+      "-o web -j ACCEPT",
+    ]);
+  });
+
+  it("accept what passes between ours before a name that looks like Docker's is taken for one", () => {
+    const named = rulesFor("pt-", ["br-web"]);
+    const first = (rule: string) => named.indexOf(rule);
+    for (const [one, other] of [
+      ["br-web", "br-web"],
+      ["br-web", "pt-+"],
+      ["pt-+", "br-web"],
+    ]) {
+      expect(first(`-i ${one} -o ${other} -j ACCEPT`)).toBeGreaterThanOrEqual(0);
+      expect(first(`-i ${one} -o ${other} -j ACCEPT`)).toBeLessThan(first(`-i pt-+ -o br-+ -j RETURN`));
+    }
+    expect(named).toContain("-i br-web -o br-+ -j RETURN");
+  });
 });
 
 describe("without Docker", () => {

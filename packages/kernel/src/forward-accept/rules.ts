@@ -30,16 +30,24 @@ export interface Change {
 /** Docker's own bridges: docker0, swarm's gateway, and `br-` with the network's id. */
 const DOCKERS = ["docker0", "docker_gwbridge", "br-+"];
 
+/** What a user calls a bridge may look like a name of Docker's making. */
+const looksLikeDockers = (name: string) => name.startsWith("br-");
+
 /**
  * Traffic between our links and Docker's own returns to the caller, so that Docker's rules decide which of its containers'
  * ports can be reached; everything else of ours is accepted here and filtered in our own table.
+ * @param names links of ours beside those with the prefix
  */
-export function rulesFor(prefix: string): readonly Rule[] {
-  const ours = `${prefix}+`;
+export function rulesFor(prefix: string, names: readonly string[] = []): readonly Rule[] {
+  const ours = [`${prefix}+`, ...names];
+  const among = ours.flatMap((one) => ours.map((other) => [one, other] as const));
+  const mistakable = among.filter((pair) => pair.some(looksLikeDockers));
   return [
-    ...DOCKERS.flatMap((docker) => [`-i ${ours} -o ${docker} -j RETURN`, `-i ${docker} -o ${ours} -j RETURN`]),
-    `-i ${ours} -j ACCEPT`,
-    `-o ${ours} -j ACCEPT`,
+    ...mistakable.map(([one, other]) => `-i ${one} -o ${other} -j ACCEPT`),
+    ...ours.flatMap((link) =>
+      DOCKERS.flatMap((docker) => [`-i ${link} -o ${docker} -j RETURN`, `-i ${docker} -o ${link} -j RETURN`]),
+    ),
+    ...ours.flatMap((link) => [`-i ${link} -j ACCEPT`, `-o ${link} -j ACCEPT`]),
   ];
 }
 

@@ -80,6 +80,16 @@ export function kernelContract(open: () => Promise<Subject>): void {
     });
   });
 
+
+    it("mends after a name that came or went, and in whatever order the names are given", async () => {
+      const { forwardAccept } = kernel();
+      await forwardAccept.ensure("pt-");
+      expect(await forwardAccept.ensure("pt-", ["br-lan", "web"])).toBe(true);
+      expect(await forwardAccept.ensure("pt-", ["web", "br-lan"])).toBe(false);
+      expect(await forwardAccept.ensure("pt-", ["web"])).toBe(true);
+      expect(await forwardAccept.ensure("pt-")).toBe(true);
+      await forwardAccept.remove();
+    });
   it("refuses everything after it was disposed of, and may be disposed of twice", async () => {
     const closed = kernel();
     await closed[Symbol.asyncDispose]();
