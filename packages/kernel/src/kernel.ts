@@ -183,3 +183,4 @@ export interface Kernel extends AsyncDisposable {
   readonly ports: Ports;
   readonly conntrack: Conntrack;
 }
+   * @param names bridges of ours that have other names; nobody else may call a link so
