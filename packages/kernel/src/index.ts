@@ -1,4 +1,6 @@
 // @portolan/kernel: Linux networking without processes.
+export type { Dhcp, DhcpClientPlace, DhcpKeeper, DhcpLease, DhcpNews, DhcpWish } from "./dhcp/dhcp.ts";
+export { hasUdhcpc, openDhcp } from "./dhcp/udhcpc.ts";
 export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
 export { openKernel } from "./open-kernel.ts";
 export type {
@@ -11,7 +13,11 @@ export type {
   Kernel,
   Link,
   LinkChange,
+  LinkHandle,
   Links,
+  ListedStation,
+  Neighbour,
+  Neighbours,
   Nftables,
   PortRequest,
   PortReservation,
@@ -19,6 +25,10 @@ export type {
   RelayTarget,
   Route,
   Routes,
+  Station,
+  Stations,
   Sysctls,
   VethSpec,
+  Vxlan,
+  VxlanSpec,
 } from "./kernel.ts";

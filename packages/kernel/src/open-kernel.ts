@@ -7,8 +7,10 @@ import { NftablesByLibrary } from "./nftables/nftables.ts";
 import { SocketPorts } from "./port-reservation.ts";
 import { RtAddresses } from "./rtnetlink/addresses.ts";
 import { RtLinks } from "./rtnetlink/links.ts";
+import { RtNeighbours } from "./rtnetlink/neighbours.ts";
 import { Requests } from "./rtnetlink/requests.ts";
 import { RtRoutes } from "./rtnetlink/routes.ts";
+import { RtStations } from "./rtnetlink/stations.ts";
 import { ProcSysctls } from "./sysctls.ts";
 
 /**
@@ -26,6 +28,8 @@ export async function openKernel(): Promise<Kernel> {
     links,
     addresses: new RtAddresses(requests, links),
     routes: new RtRoutes(requests, links),
+    neighbours: new RtNeighbours(requests),
+    stations: new RtStations(requests),
     nftables,
     sysctls: new ProcSysctls(),
     ports,

@@ -6,8 +6,12 @@ type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 export interface FakeLink extends Mutable<Link> {
   /** Set on ports of a bridge only. */
-  readonly port: { isolated: boolean; hairpin: boolean };
+  readonly port: { isolated: boolean; hairpin: boolean; learning: boolean; flood: boolean };
   addresses: string[];
+  /** Permanent ones: MAC addresses by address. */
+  readonly neighbours: Map<string, string>;
+  /** Far ends by MAC address. */
+  readonly stations: Map<string, string>;
 }
 
 export interface FakeHostOptions {
@@ -49,11 +53,14 @@ export class FakeHost {
     this.steps.push(operation);
   }
 
-  addLink(properties: Omit<FakeLink, "index" | "peerElsewhere" | "port" | "addresses">): FakeLink {
+  addLink(
+    properties: Omit<FakeLink, "index" | "peerElsewhere" | "port" | "addresses" | "neighbours" | "stations">,
+  ): FakeLink {
     const index = this.#nextIndex;
     this.#nextIndex += 1;
-    const port = { isolated: false, hairpin: false };
-    const link: FakeLink = { ...properties, index, peerElsewhere: false, port, addresses: [] };
+    const port = { isolated: false, hairpin: false, learning: true, flood: true };
+    const tables = { addresses: [], neighbours: new Map<string, string>(), stations: new Map<string, string>() };
+    const link: FakeLink = { ...properties, index, peerElsewhere: false, port, ...tables };
     this.links.set(link.name, link);
     for (const [setting, value] of Object.entries(LINK_SYSCTLS))
       this.sysctls.set(linkSysctl(setting, link.name), value);
@@ -86,6 +93,7 @@ const LINK_SYSCTLS: Readonly<Record<string, string>> = {
   "net/ipv6/conf/*/disable_ipv6": "0",
   "net/ipv6/conf/*/forwarding": "0",
   "net/ipv6/conf/*/accept_ra": "1",
+  "net/ipv6/conf/*/addr_gen_mode": "0",
   "net/ipv6/conf/*/autoconf": "1",
   "net/ipv6/conf/*/proxy_ndp": "0",
 };

@@ -59,7 +59,7 @@ describe("the fake kernel", () => {
     await kernel.links.createBridge({ name: "pt-a" });
     await kernel.links.createVeth({ name: "v0", master: "pt-a", peer: { name: "p0" } });
     await kernel.links.changePort("v0", { isolated: true });
-    expect(kernel.port("v0")).toEqual({ isolated: true, hairpin: false });
+    expect(kernel.port("v0")).toEqual({ isolated: true, hairpin: false, learning: true, flood: true });
   });
 
   it("has the routes and settings a test gives it", async () => {

@@ -1,10 +1,11 @@
 // A kernel in memory with the interface and the refusals of the real one, for tests of drivers without root.
-import type { ForwardAccept, Kernel } from "../kernel.ts";
+import type { BridgePortChange, ForwardAccept, Kernel } from "../kernel.ts";
 import { FakeConntrack } from "./fake-conntrack.ts";
 import { FakeAddresses, FakeRoutes } from "./fake-addresses.ts";
 import { FakeForwardAccept } from "./fake-forward-accept.ts";
 import { FakeHost, type FakeHostOptions } from "./fake-host.ts";
 import { FakeLinks } from "./fake-links.ts";
+import { FakeNeighbours, FakeStations } from "./fake-neighbours.ts";
 import { FakeNftables } from "./fake-nftables.ts";
 import { FakePorts } from "./fake-ports.ts";
 import { FakeSysctls } from "./fake-sysctls.ts";
@@ -15,6 +16,8 @@ export class FakeKernel implements Kernel {
   readonly links: FakeLinks;
   readonly addresses: FakeAddresses;
   readonly routes: FakeRoutes;
+  readonly neighbours: FakeNeighbours;
+  readonly stations: FakeStations;
   readonly nftables: FakeNftables;
   readonly sysctls: FakeSysctls;
   readonly forwardAccept: ForwardAccept;
@@ -28,6 +31,8 @@ export class FakeKernel implements Kernel {
     this.links = new FakeLinks(host);
     this.addresses = new FakeAddresses(host, this.links);
     this.routes = new FakeRoutes(host);
+    this.neighbours = new FakeNeighbours(host);
+    this.stations = new FakeStations(host);
     this.nftables = new FakeNftables(host);
     this.sysctls = new FakeSysctls(host);
     this.forwardAccept = new FakeForwardAccept(host, this.nftables);
@@ -41,7 +46,7 @@ export class FakeKernel implements Kernel {
   }
 
   /** How a bridge port was set; undefined when there is no such link. */
-  port(name: string): { readonly isolated: boolean; readonly hairpin: boolean } | undefined {
+  port(name: string): Required<BridgePortChange> | undefined {
     const link = this.#host.links.get(name);
     return link && { ...link.port };
   }

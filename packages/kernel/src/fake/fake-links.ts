@@ -1,7 +1,7 @@
 // Links in memory, refusing what Linux refuses in the same order and with the same codes.
 import { randomBytes } from "node:crypto";
 import { KernelError } from "../kernel-error.ts";
-import type { BridgePortChange, BridgeSpec, Link, LinkChange, Links, VethSpec } from "../kernel.ts";
+import type { BridgePortChange, BridgeSpec, Link, LinkChange, Links, VethSpec, VxlanSpec } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
 import { macBytes, macText } from "../rtnetlink/encode.ts";
 import type { FakeHost, FakeLink } from "./fake-host.ts";
@@ -60,6 +60,24 @@ export class FakeLinks implements Links {
     return describe(near);
   }
 
+  async createVxlan(spec: VxlanSpec): Promise<Link> {
+    const operation = "create vxlan";
+    const { name, vxlan, up = false } = spec;
+    this.#checkNew(spec, operation);
+    await this.#host.enter(operation, name);
+    const master = spec.master === undefined ? undefined : this.#bridge(spec.master, operation, name);
+    this.#checkFree(name, operation, name);
+    const rival = [...this.#host.links.values()].find(
+      (other) => other.vxlan?.vni === vxlan.vni && other.vxlan.port === vxlan.port,
+    );
+    if (rival) throw refusal(operation, name, "EEXIST", "A VXLAN device with the specified VNI already exists");
+    if (vxlan.vni >= 1 << 24) throw refusal(operation, name, "ERANGE", "VXLAN ID must be lower than 16777216");
+    this.#host.step(`${operation} ${name}`);
+    const link = this.#host.addLink({ ...properties(spec), name, kind: "vxlan", up, vxlan: { ...vxlan } });
+    if (master) link.master = master.index;
+    return describe(link);
+  }
+
   async change(name: string, change: LinkChange): Promise<void> {
     const operation = "change link";
     const { up, mtu, mac, alias } = change;
@@ -70,6 +88,7 @@ export class FakeLinks implements Links {
     const master = typeof change.master === "string" ? this.#bridge(change.master, operation, name) : undefined;
     this.#host.step(`${operation} ${name}`);
     if (up !== undefined) link.up = up;
+    if (up === false) link.neighbours.clear();
     if (mtu !== undefined) link.mtu = mtu;
     if (mac !== undefined) link.mac = mac.toLowerCase();
     if (master) link.master = master.index;
@@ -162,7 +181,8 @@ function randomMac(): string {
   return macText(bytes);
 }
 
-function describe({ port: _port, addresses: _addresses, ...link }: FakeLink): Link {
+function describe(own: FakeLink): Link {
+  const { port: _port, addresses: _addresses, neighbours: _neighbours, stations: _stations, ...link } = own;
   return link;
 }
 

@@ -2,6 +2,7 @@
 import { ifla, rt } from "netlink";
 import type { Link } from "../kernel.ts";
 import { encode, macText, uint32 } from "./encode.ts";
+import { decodeVxlan } from "./vxlan.ts";
 
 export interface LinkMessage {
   readonly name?: string;
@@ -39,10 +40,11 @@ export function encodeLinkQuery(filter: { readonly name?: string; readonly maste
 export function decodeLink(payload: Buffer): Link {
   const { data, attrs } = rt.parseLinkMessage(payload);
   const peer = attrs.link?.readUInt32LE(0) ?? 0;
+  const { kind = "", data: own } = attrs.linkinfo ? ifla.parseInfo(attrs.linkinfo) : {};
   return {
     index: data.index ?? 0,
     name: attrs.ifname ?? "",
-    kind: (attrs.linkinfo && ifla.parseInfo(attrs.linkinfo).kind) ?? "",
+    kind,
     mac: macText(attrs.address ?? new Uint8Array()),
     mtu: attrs.mtu ?? 0,
     up: data.flags?.up === true,
@@ -51,5 +53,6 @@ export function decodeLink(payload: Buffer): Link {
     ...(peer !== 0 && { peer }),
     // Present only when the other end counts in another namespace: rtnl_fill_link_netnsid in net/core/rtnetlink.c.
     peerElsewhere: attrs.linkNetnsid !== undefined,
+    ...(kind === "vxlan" && own && { vxlan: decodeVxlan(own) }),
   };
 }

@@ -1,11 +1,12 @@
 // Links: bridges, veth pairs, their ports and their properties.
 import { FlagsNew, ifla, rt } from "netlink";
 import { isKernelError, KernelError } from "../kernel-error.ts";
-import type { BridgePortChange, BridgeSpec, Link, LinkChange, Links, VethSpec } from "../kernel.ts";
+import type { BridgePortChange, BridgeSpec, Link, LinkChange, Links, VethSpec, VxlanSpec } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
 import { encode, macBytes, uint8 } from "./encode.ts";
 import { decodeLink, encodeLink, encodeLinkQuery, type LinkMessage } from "./link-message.ts";
 import type { Requests } from "./requests.ts";
+import { encodeVxlan } from "./vxlan.ts";
 
 const { NEWLINK, DELLINK, GETLINK, SETLINK } = rt.MessageType;
 
@@ -69,6 +70,18 @@ export class RtLinks implements Links {
     return this.#finish(spec, operation);
   }
 
+  async createVxlan(spec: VxlanSpec): Promise<Link> {
+    const operation = "create vxlan";
+    const { name, vxlan } = spec;
+    const master = spec.master === undefined ? {} : { master: await this.#masterIndex(spec.master, operation, name) };
+    await this.#create(operation, name, {
+      up: spec.up ?? false,
+      attributes: { ...attributesOf(spec, operation, name), ...master },
+      kind: { kind: "vxlan", data: encodeVxlan(vxlan) },
+    });
+    return this.#finish(spec, operation);
+  }
+
   async change(name: string, change: LinkChange): Promise<void> {
     const operation = "change link";
     checkLinkName(name, operation);
@@ -90,6 +103,8 @@ export class RtLinks implements Links {
       ifla.formatBridgePort({
         ...(change.isolated !== undefined && { isolated: uint8(Number(change.isolated)) }),
         ...(change.hairpin !== undefined && { mode: Number(change.hairpin) }),
+        ...(change.learning !== undefined && { learning: Number(change.learning) }),
+        ...(change.flood !== undefined && { unicastFlood: Number(change.flood) }),
       }),
     );
     const payload = encodeLink({ name, kind: { slaveKind: "bridge", slaveData } });

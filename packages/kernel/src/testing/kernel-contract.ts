@@ -4,6 +4,7 @@ import type { Kernel, Links } from "../kernel.ts";
 import { linksContract } from "./links-contract.ts";
 import { nftablesContract } from "./nftables-contract.ts";
 import { portsContract } from "./ports-contract.ts";
+import { vxlanContract } from "./vxlan-contract.ts";
 
 export interface Subject {
   readonly kernel: Kernel;
@@ -26,6 +27,7 @@ export function kernelContract(open: () => Promise<Subject>): void {
   });
 
   linksContract(kernel);
+  vxlanContract(kernel);
   nftablesContract(kernel, (commands) => subject.nftFromOutside(commands));
   portsContract(kernel);
 
@@ -78,8 +80,6 @@ export function kernelContract(open: () => Promise<Subject>): void {
       expect(await forwardAccept.ensure("px-")).toBe(false);
       await forwardAccept.remove();
     });
-  });
-
 
     it("mends after a name that came or went, and in whatever order the names are given", async () => {
       const { forwardAccept } = kernel();
@@ -90,6 +90,8 @@ export function kernelContract(open: () => Promise<Subject>): void {
       expect(await forwardAccept.ensure("pt-")).toBe(true);
       await forwardAccept.remove();
     });
+  });
+
   it("refuses everything after it was disposed of, and may be disposed of twice", async () => {
     const closed = kernel();
     await closed[Symbol.asyncDispose]();

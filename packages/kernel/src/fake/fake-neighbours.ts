@@ -1,0 +1,89 @@
+// Neighbours and far stations of links in memory.
+import { isIPv4 } from "node:net";
+import ipaddr from "ipaddr.js";
+import { KernelError } from "../kernel-error.ts";
+import type { LinkHandle, ListedStation, Neighbour, Neighbours, Station, Stations } from "../kernel.ts";
+import { macBytes } from "../rtnetlink/encode.ts";
+import type { FakeHost, FakeLink } from "./fake-host.ts";
+
+export class FakeNeighbours implements Neighbours {
+  readonly #host: FakeHost;
+
+  constructor(host: FakeHost) {
+    this.#host = host;
+  }
+
+  async list(link: LinkHandle): Promise<readonly Neighbour[]> {
+    await this.#host.enter("list neighbours of", link.name);
+    const entries = this.#host.linkByIndex(link.index)?.neighbours ?? [];
+    return [...entries].map(([address, mac]) => ({ address, mac }));
+  }
+
+  async put(link: LinkHandle, { address, mac }: Neighbour): Promise<void> {
+    const operation = "put neighbour on";
+    macBytes(mac, operation, link.name);
+    await this.#host.enter(operation, link.name);
+    const found = mustFind(this.#host, link, operation);
+    if (!isIPv4(address) && this.#host.sysctls.get(`net/ipv6/conf/${found.name}/disable_ipv6`) === "1") {
+      const detail = "IPv6 is disabled on this device";
+      throw new KernelError({ operation, device: link.name, code: "EINVAL", detail });
+    }
+    this.#host.step(`${operation} ${link.name}: ${address}`);
+    found.neighbours.set(canonical(address), mac.toLowerCase());
+  }
+
+  async remove(link: LinkHandle, address: string): Promise<boolean> {
+    const operation = "remove neighbour from";
+    await this.#host.enter(operation, link.name);
+    const found = this.#host.linkByIndex(link.index);
+    if (found?.neighbours.has(canonical(address)) !== true) return false;
+    this.#host.step(`${operation} ${link.name}: ${address}`);
+    return found.neighbours.delete(canonical(address));
+  }
+}
+
+export class FakeStations implements Stations {
+  readonly #host: FakeHost;
+
+  constructor(host: FakeHost) {
+    this.#host = host;
+  }
+
+  async list(link: LinkHandle): Promise<readonly ListedStation[]> {
+    await this.#host.enter("list stations of", link.name);
+    const found = this.#host.linkByIndex(link.index);
+    return [...(found?.stations ?? [])].map(([mac, via]) => ({ mac, via, bridged: found?.master !== undefined }));
+  }
+
+  async put(link: LinkHandle, { mac, via }: Station): Promise<void> {
+    const operation = "put station on";
+    macBytes(mac, operation, link.name);
+    await this.#host.enter(operation, link.name);
+    const found = mustFind(this.#host, link, operation);
+    if (found.vxlan && isIPv4(found.vxlan.local) !== isIPv4(via)) {
+      throw new KernelError({ operation, device: link.name, code: "EAFNOSUPPORT" });
+    }
+    this.#host.step(`${operation} ${link.name}: ${mac}`);
+    found.stations.set(mac.toLowerCase(), canonical(via));
+  }
+
+  async remove(link: LinkHandle, mac: string): Promise<boolean> {
+    const operation = "remove station from";
+    await this.#host.enter(operation, link.name);
+    const found = this.#host.linkByIndex(link.index);
+    if (found?.stations.has(mac.toLowerCase()) !== true) return false;
+    this.#host.step(`${operation} ${link.name}: ${mac}`);
+    return found.stations.delete(mac.toLowerCase());
+  }
+}
+
+function mustFind(host: FakeHost, { name, index }: LinkHandle, operation: string): FakeLink {
+  const link = host.linkByIndex(index);
+  if (!link) throw new KernelError({ operation, device: name, code: "ENODEV" });
+  return link;
+}
+
+function canonical(address: string): string {
+  const parsed = ipaddr.parse(address);
+  return parsed instanceof ipaddr.IPv6 ? parsed.toRFC5952String() : parsed.toString();
+}

@@ -1,0 +1,30 @@
+// What a VXLAN link adds to a link's message, both ways.
+import { isIPv6 } from "node:net";
+import { ifla } from "netlink";
+import type { Vxlan } from "../kernel.ts";
+import { addressBytes, addressText, encode } from "./encode.ts";
+
+export function encodeVxlan({ vni, local, port }: Vxlan): Buffer {
+  const address = addressBytes(local);
+  return encode(
+    ifla.formatVxlan({
+      id: vni,
+      ...(isIPv6(local) ? { local6: address } : { local: address }),
+      port: bigEndian(port),
+      learning: 0,
+      proxy: 1,
+    }),
+  );
+}
+
+export function decodeVxlan(data: Buffer): Vxlan {
+  const { id = 0, local, local6, port } = ifla.parseVxlan(data);
+  const address = local ?? local6;
+  return { vni: id, local: address ? addressText(address) : "", port: port?.readUInt16BE(0) ?? 0 };
+}
+
+function bigEndian(port: number): Buffer {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16BE(port);
+  return bytes;
+}

@@ -1,0 +1,85 @@
+// VXLAN links, and who is behind them: what both kernels promise.
+import type { Kernel, Link } from "../kernel.ts";
+
+export function vxlanContract(kernel: () => Kernel): void {
+  const spec = { name: "vx0", vxlan: { vni: 4242, local: "192.0.2.1", port: 4790 } };
+  const MAC = "02:42:0a:28:00:05";
+
+  describe("VXLAN links", () => {
+    it.each([
+      ["IPv4", "192.0.2.1"],
+      ["IPv6", "2001:db8::1"],
+    ])("are made as they are described, over %s", async (_, local) => {
+      const bridge = await kernel().links.createBridge({ name: "pt-a" });
+      const vxlan = { vni: 4242, local, port: 4790 };
+      const made = await kernel().links.createVxlan({ name: "vx0", vxlan, mtu: 1430, alias: "far", master: "pt-a" });
+      const expected = { name: "vx0", kind: "vxlan", mtu: 1430, alias: "far", up: false, master: bridge.index, vxlan };
+      expect(made).toMatchObject(expected);
+      expect((await kernel().links.list()).find(({ name }) => name === "vx0")).toMatchObject(expected);
+    });
+
+    it("have a VNI and a port of their own", async () => {
+      const { links } = kernel();
+      await links.createVxlan(spec);
+      await expect(links.createVxlan({ ...spec, name: "vx1" })).rejects.toMatchObject({ code: "EEXIST" });
+      await links.createVxlan({ ...spec, name: "vx1", vxlan: { ...spec.vxlan, port: 4791 } });
+      const tooLarge = { ...spec, name: "vx2", vxlan: { ...spec.vxlan, vni: 1 << 24 } };
+      await expect(links.createVxlan(tooLarge)).rejects.toMatchObject({ operation: "create vxlan", code: "ERANGE" });
+      expect(await links.get("vx2")).toBeUndefined();
+    });
+  });
+
+  describe("neighbours and stations of a VXLAN link", () => {
+    let link: Link;
+    beforeEach(async () => {
+      await kernel().links.createBridge({ name: "pt-a", up: true });
+      link = await kernel().links.createVxlan({ ...spec, master: "pt-a", up: true });
+    });
+
+    it("are put, replaced and removed", async () => {
+      const { neighbours, stations } = kernel();
+      for (const address of ["10.40.0.5", "fd00:40::5"]) {
+        await neighbours.put(link, { address, mac: "02:42:0a:28:00:04" });
+        await neighbours.put(link, { address, mac: MAC });
+      }
+      expect(await neighbours.list(link)).toEqual([
+        { address: "10.40.0.5", mac: MAC },
+        { address: "fd00:40::5", mac: MAC },
+      ]);
+      await stations.put(link, { mac: MAC, via: "192.0.2.2" });
+      await stations.put(link, { mac: MAC, via: "192.0.2.3" });
+      expect(await stations.list(link)).toEqual([{ mac: MAC, via: "192.0.2.3", bridged: true }]);
+      expect(await neighbours.remove(link, "10.40.0.5")).toBe(true);
+      expect(await neighbours.remove(link, "10.40.0.5")).toBe(false);
+      expect(await neighbours.list(link)).toEqual([{ address: "fd00:40::5", mac: MAC }]);
+      expect(await stations.remove(link, MAC)).toBe(true);
+      expect(await stations.remove(link, MAC)).toBe(false);
+      expect(await stations.list(link)).toEqual([]);
+    });
+
+    it("lose the neighbours, not the stations, when the link goes down", async () => {
+      const { links, neighbours, stations } = kernel();
+      await neighbours.put(link, { address: "10.40.0.5", mac: MAC });
+      await stations.put(link, { mac: MAC, via: "192.0.2.2" });
+      await links.change("vx0", { up: false });
+      expect(await neighbours.list(link)).toEqual([]);
+      expect(await stations.list(link)).toHaveLength(1);
+    });
+
+    it("are refused where they cannot be", async () => {
+      const { neighbours, stations, sysctls } = kernel();
+      const gone = { name: "vx9", index: 9999 };
+      await expect(neighbours.put(gone, { address: "10.40.0.5", mac: MAC })).rejects.toMatchObject({ code: "ENODEV" });
+      await expect(stations.put(gone, { mac: MAC, via: "192.0.2.2" })).rejects.toMatchObject({ code: "ENODEV" });
+      expect(await neighbours.remove(gone, "10.40.0.5")).toBe(false);
+      expect(await stations.remove(gone, MAC)).toBe(false);
+      await expect(stations.put(link, { mac: MAC, via: "2001:db8::2" })).rejects.toMatchObject({
+        code: "EAFNOSUPPORT",
+      });
+      await expect(stations.put(link, { mac: "02:42", via: "192.0.2.2" })).rejects.toMatchObject({ code: "EINVAL" });
+      await sysctls.set("net/ipv6/conf/vx0/disable_ipv6", "1");
+      const six = { address: "fd00:40::5", mac: MAC };
+      await expect(neighbours.put(link, six)).rejects.toMatchObject({ operation: "put neighbour on", code: "EINVAL" });
+    });
+  });
+}
