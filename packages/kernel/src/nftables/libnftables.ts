@@ -30,6 +30,10 @@ export interface RunResult {
 
 const SONAME = "libnftables.so.1";
 const OUTPUT_JSON = 1 << 4;
+/** No elements of named sets. */
+const OUTPUT_TERSE = 1 << 11;
+const OUTPUT_FLAGS = { none: 0, json: OUTPUT_JSON, "terse json": OUTPUT_JSON | OUTPUT_TERSE };
+export type Output = keyof typeof OUTPUT_FLAGS;
 
 /** Longer inputs run on a thread of koffi's, so that a large transaction does not stop the event loop. */
 const LONGEST_AT_ONCE = 4096;
@@ -50,9 +54,9 @@ export class LibNftables implements Disposable {
   }
 
   /** Commands as in a file for `nft -f`: one transaction. */
-  async run(commands: string, output: "none" | "json"): Promise<RunResult> {
+  async run(commands: string, output: Output): Promise<RunResult> {
     const library = this.#library;
-    library.setOutputFlags(this.#context, output === "json" ? OUTPUT_JSON : 0);
+    library.setOutputFlags(this.#context, OUTPUT_FLAGS[output]);
     const short = output === "none" && commands.length <= LONGEST_AT_ONCE;
     const status = short ? library.run(this.#context, commands) : await this.#runOnThread(commands);
     // Reading a buffer empties it.

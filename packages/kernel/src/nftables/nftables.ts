@@ -1,8 +1,8 @@
 // nftables by its own language: transactions and lists, one after the other.
 import { CLOSED, KernelError } from "../kernel-error.ts";
-import type { Nftables } from "../kernel.ts";
+import type { ListForm, Nftables, RulesetChange } from "../kernel.ts";
 import { readReport } from "./error-text.ts";
-import { LibNftables, type RunResult } from "./libnftables.ts";
+import { LibNftables, type Output, type RunResult } from "./libnftables.ts";
 import { RulesetWatcher } from "./watch.ts";
 
 const OPERATION = "nft";
@@ -23,13 +23,13 @@ export class NftablesByLibrary implements Nftables, AsyncDisposable {
     if (!result.succeeded) throw refusal(commands, result);
   }
 
-  async list(command: string): Promise<readonly Record<string, unknown>[]> {
-    const result = await this.#inTurn(command, "json");
+  async list(command: string, { terse = false }: ListForm = {}): Promise<readonly Record<string, unknown>[]> {
+    const result = await this.#inTurn(command, terse ? "terse json" : "json");
     if (!result.succeeded) throw refusal(command, result);
     return readObjects(result.output, command);
   }
 
-  watch(changed: () => void): Disposable {
+  watch(changed: (change: RulesetChange) => void): Disposable {
     const watcher = new RulesetWatcher(changed);
     this.#watchers.add(watcher);
     return {
@@ -48,7 +48,7 @@ export class NftablesByLibrary implements Nftables, AsyncDisposable {
     this.#library[Symbol.dispose]();
   }
 
-  #inTurn(commands: string, output: "none" | "json"): Promise<RunResult> {
+  #inTurn(commands: string, output: Output): Promise<RunResult> {
     if (this.#closed) {
       return Promise.reject(new KernelError({ operation: OPERATION, device: firstLine(commands), ...CLOSED }));
     }

@@ -1,11 +1,24 @@
-// Tells when somebody else changed the ruleset, by the kernel's own notifications.
+// Tells when somebody else changed the ruleset, and which tables, by the kernel's own notifications.
 import { parseAttributes, parseMessages, Protocol, type NetlinkMessage, type RawNetlinkSocket } from "netlink";
+import type { RulesetChange } from "../kernel.ts";
 import { closeNetlinkSocket, onOwnTurn, openNetlinkSocket, ownPorts } from "../netlink-socket.ts";
 
 const NFNLGRP_NFTABLES = 7;
-const NFT_MSG_NEWGEN = (10 << 8) | 15;
+const NFNL_SUBSYS_NFTABLES = 10;
+const NFT_MSG_NEWGEN = (NFNL_SUBSYS_NFTABLES << 8) | 15;
 const NFTA_GEN_ID = 1;
+/** The table of whatever the message tells of has this number in all of them: NFTA_TABLE_NAME, NFTA_RULE_TABLE, … */
+const NFTA_TABLE = 1;
 const NFGENMSG_LENGTH = 4;
+/** The first byte of `nfgenmsg`, as nft calls it. */
+const FAMILIES: Readonly<Record<number, string>> = {
+  1: "inet",
+  2: "ip",
+  3: "arp",
+  5: "netdev",
+  7: "bridge",
+  10: "ip6",
+};
 
 /** A firewall reload is hundreds of transactions; one call back for all of them is enough. */
 const GATHER_MS = 100;
@@ -14,19 +27,24 @@ const GATHER_MS = 100;
 const LONGEST_REST_MS = 30_000;
 
 /**
- * Every transaction ends with one NEWGEN message: it carries the netlink port of whoever asked for the transaction, which
- * tells our own from others', and a number that grows by one, which tells that notifications were lost in an overflow.
+ * Every object and element that a transaction adds or deletes is a message, and the last one is a NEWGEN. They carry the
+ * netlink port of whoever asked for the transaction, which tells our own from others'; NEWGEN has a number that grows by one,
+ * which tells that notifications were lost in an overflow.
  */
 export class RulesetWatcher implements Disposable {
-  readonly #changed: () => void;
+  readonly #changed: (change: RulesetChange) => void;
   #socket: RawNetlinkSocket | undefined;
   #generation: number | undefined;
-  #foreign = new Set<number>();
+  /** Ports that this process had when it last looked, and once before: libnftables may open another socket at any time. */
+  #own: ReadonlySet<number> = new Set();
+  #ownBefore: ReadonlySet<number> = new Set();
+  /** Tables that were touched since the last report, by the port of who did it. */
+  #touched = new Map<number, Set<string>>();
   #lost = false;
   #timer: NodeJS.Timeout | undefined;
   #reopening: NodeJS.Timeout | undefined;
 
-  constructor(changed: () => void) {
+  constructor(changed: (change: RulesetChange) => void) {
     this.#changed = changed;
     this.#open();
   }
@@ -82,12 +100,22 @@ export class RulesetWatcher implements Disposable {
   }
 
   #receive(message: NetlinkMessage): void {
-    if (message.type !== NFT_MSG_NEWGEN) return;
-    const generation = readGeneration(message);
-    if (this.#generation !== undefined && generation !== (this.#generation + 1) >>> 0) this.#missed();
-    this.#generation = generation;
-    this.#foreign.add(message.port);
+    const { type, port } = message;
+    if (type >> 8 !== NFNL_SUBSYS_NFTABLES) return;
+    if (type === NFT_MSG_NEWGEN) {
+      const generation = readGeneration(message);
+      if (this.#generation !== undefined && generation !== (this.#generation + 1) >>> 0) this.#missed();
+      this.#generation = generation;
+    }
+    if (this.#isOwn(port)) return;
+    const tables = this.#touched.get(port) ?? new Set();
+    this.#touched.set(port, tables);
+    if (type !== NFT_MSG_NEWGEN) tables.add(readTable(message));
     this.#schedule();
+  }
+
+  #isOwn(port: number): boolean {
+    return this.#own.has(port) || this.#ownBefore.has(port);
   }
 
   #missed(): void {
@@ -102,21 +130,26 @@ export class RulesetWatcher implements Disposable {
     }, GATHER_MS).unref();
   }
 
-  /** libnftables may open another socket between two transactions; at worst one of our own counts as another's. */
   #report(): void {
-    const changed = this.#lost || isForeign(this.#foreign);
-    this.#foreign = new Set();
+    const touched = this.#touched;
+    const lost = this.#lost;
+    this.#touched = new Map();
     this.#lost = false;
-    if (changed) this.#changed();
+    if (touched.size > 0) this.#lookForOwn();
+    const foreign = [...touched].filter(([port]) => !this.#isOwn(port));
+    if (!lost && foreign.length === 0) return;
+    this.#changed({ lost, tables: new Set(foreign.flatMap(([, tables]) => [...tables])) });
   }
-}
 
-function isForeign(ports: ReadonlySet<number>): boolean {
-  try {
-    return ports.difference(ownPorts(Protocol.NETFILTER)).size > 0;
-  } catch {
-    // Without a free descriptor nobody can tell; a look too many does no harm.
-    return true;
+  #lookForOwn(): void {
+    try {
+      const own = ownPorts(Protocol.NETFILTER);
+      if (own.symmetricDifference(this.#own).size === 0) return;
+      this.#ownBefore = this.#own;
+      this.#own = own;
+    } catch {
+      // Without a free descriptor nobody can tell; what may be ours then counts as others'.
+    }
   }
 }
 
@@ -126,4 +159,13 @@ function readGeneration({ data }: NetlinkMessage): number {
     if (type === NFTA_GEN_ID) generation = value.readUInt32BE(0);
   });
   return generation;
+}
+
+/** As in `inet portolan`. */
+function readTable({ data }: NetlinkMessage): string {
+  let name = "";
+  parseAttributes(data.subarray(NFGENMSG_LENGTH), ({ type, data: value }) => {
+    if (type === NFTA_TABLE) name = value.toString("utf8").replace(/\0.*$/s, "");
+  });
+  return `${FAMILIES[data[0] ?? 0] ?? "?"} ${name}`;
 }

@@ -1,6 +1,6 @@
 // nftables: what both kernels promise about the part of the language that drivers use.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Kernel } from "../kernel.ts";
+import type { Kernel, RulesetChange } from "../kernel.ts";
 
 const TABLE = `
 table inet pt {
@@ -75,6 +75,15 @@ export function nftablesContract(kernel: () => Kernel, nftFromOutside: (commands
       expect(await elements("nets")).toEqual([{ prefix: { addr: "10.40.0.0", len: 24 } }]);
     });
 
+    it("lists a table without the elements of its sets", async () => {
+      await run('add element inet pt links { "pt-a" }');
+      const whole = await kernel().nftables.list("list table inet pt");
+      const terse = await kernel().nftables.list("list table inet pt", { terse: true });
+      expect(namesOf(terse)).toEqual(namesOf(whole));
+      expect(JSON.stringify(whole)).toContain('"elem":["pt-a"]');
+      expect(JSON.stringify(terse)).not.toContain('"elem"');
+    });
+
     it("takes an element twice, but not with another value", async () => {
       const add = (value: string) => run(`add element inet pt ports { 192.0.2.1 . tcp . 8080 : ${value} }`);
       await add("10.40.0.2 . 80");
@@ -143,6 +152,26 @@ export function nftablesContract(kernel: () => Kernel, nftFromOutside: (commands
       expect(await rules("forward")).toBe(1);
       await run("flush table inet pt");
       expect(await rules("forward")).toBe(0);
+    });
+
+    it.each([
+      ["an element", "delete element inet pt links { pt-a }"],
+      ["all elements of a set", "flush set inet pt links"],
+      ["all rules", "flush table inet pt"],
+      ["the table", "delete table inet pt"],
+      ["the whole ruleset", "flush ruleset"],
+    ])("tells which table others changed when they removed %s", async (_, commands) => {
+      await run('add element inet pt links { "pt-a" }');
+      await nftFromOutside("add table ip stranger");
+      await sleep(300);
+      const changes: RulesetChange[] = [];
+      using _watching = kernel().nftables.watch((change) => changes.push(change));
+      await nftFromOutside(commands);
+      await sleep(300);
+      expect(changes.map(({ lost }) => lost)).toEqual([false]);
+      const tables = commands === "flush ruleset" ? ["inet pt", "ip stranger"] : ["inet pt"];
+      expect([...(changes[0]?.tables ?? [])].toSorted()).toEqual(tables);
+      await nftFromOutside("add table ip stranger\ndelete table ip stranger");
     });
 
     it("calls back for others' changes, not for ours, and no longer than it is asked to", async () => {
