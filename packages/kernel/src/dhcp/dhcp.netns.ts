@@ -214,6 +214,10 @@ inOwnNamespace("DHCP", () => {
 });
 
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 15_000; Date.now() < end; await sleep(50)) if (await isSo()) return;
+  const end = Date.now() + 15_000;
+  while (Date.now() < end) {
+    if (await isSo()) return;
+    await sleep(50);
+  }
   throw new Error(`waited for 15 s: ${isSo.toString()}`);
 }
