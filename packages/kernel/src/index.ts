@@ -3,6 +3,16 @@ export type { Dhcp, DhcpClientPlace, DhcpKeeper, DhcpLease, DhcpNews, DhcpWish }
 export { hasUdhcpc, openDhcp } from "./dhcp/udhcpc.ts";
 export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
 export { openKernel } from "./open-kernel.ts";
+export type { Sandboxes } from "./sandboxes.ts";
+export type {
+  DummySpec,
+  IpvlanFlag,
+  IpvlanMode,
+  MacvlanMode,
+  StackedLinks,
+  StackedSpec,
+  Stacking,
+} from "./stacked-links.ts";
 export type {
   Addresses,
   BridgePortChange,

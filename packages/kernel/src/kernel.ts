@@ -1,4 +1,6 @@
 // What a driver may ask of Linux. Two implementations: the real one (netlink, libnftables, /proc) and the fake one.
+import type { Sandboxes } from "./sandboxes.ts";
+import type { StackedLinks } from "./stacked-links.ts";
 
 export interface Link {
   readonly index: number;
@@ -82,6 +84,8 @@ export interface Links {
   createBridge(spec: BridgeSpec): Promise<Link>;
   /** Both ends, MAC, master and up in one netlink message. @throws KernelError EEXIST when a name is taken */
   createVeth(spec: VethSpec): Promise<Link>;
+  /** @throws KernelError EEXIST when the name is taken, or the VNI on this port by another link of any namespace's */
+  createVxlan(spec: VxlanSpec): Promise<Link>;
   change(name: string, change: LinkChange): Promise<void>;
   changePort(name: string, change: BridgePortChange): Promise<void>;
   /** False when there was no such link. A veth takes its peer with it, wherever that lives. */
@@ -97,8 +101,6 @@ export interface Addresses {
   remove(link: string, cidr: string): Promise<boolean>;
 }
 
-export interface Route {
-  /** `default` is 0.0.0.0/0 or ::/0. */
 /** A link as a caller found it, so that a thousand entries need not ask for it a thousand times. */
 export type LinkHandle = Pick<Link, "name" | "index">;
 
@@ -141,6 +143,8 @@ export interface ListedStation {
   readonly bridged: boolean;
 }
 
+export interface Route {
+  /** `default` is 0.0.0.0/0 or ::/0. */
   readonly destination: string;
   readonly via?: string;
   readonly link?: string;
@@ -198,6 +202,7 @@ export interface ForwardAccept {
    * `iptables` stands for. Between our links and Docker's own bridges nothing is accepted: there Docker's rules decide.
    * To be called at start and when `nftables.watch` calls back, never on a request's way.
    * @param prefix the prefix of our bridges' names
+   * @param names bridges of ours that have other names; nobody else may call a link so
    * @returns whether anything had to be mended
    */
   ensure(prefix: string, names?: readonly string[]): Promise<boolean>;
@@ -254,14 +259,15 @@ export interface Conntrack {
 
 export interface Kernel extends AsyncDisposable {
   readonly links: Links;
+  readonly stackedLinks: StackedLinks;
+  readonly sandboxes: Sandboxes;
   readonly addresses: Addresses;
   readonly routes: Routes;
+  readonly neighbours: Neighbours;
+  readonly stations: Stations;
   readonly nftables: Nftables;
   readonly sysctls: Sysctls;
   readonly forwardAccept: ForwardAccept;
-  readonly neighbours: Neighbours;
-  readonly stations: Stations;
   readonly ports: Ports;
   readonly conntrack: Conntrack;
 }
-   * @param names bridges of ours that have other names; nobody else may call a link so

@@ -10,7 +10,9 @@ import { RtLinks } from "./rtnetlink/links.ts";
 import { RtNeighbours } from "./rtnetlink/neighbours.ts";
 import { Requests } from "./rtnetlink/requests.ts";
 import { RtRoutes } from "./rtnetlink/routes.ts";
+import { RtStackedLinks } from "./rtnetlink/stacked-links.ts";
 import { RtStations } from "./rtnetlink/stations.ts";
+import { MountedSandboxes } from "./sandboxes.ts";
 import { ProcSysctls } from "./sysctls.ts";
 
 /**
@@ -26,6 +28,8 @@ export async function openKernel(): Promise<Kernel> {
   const conntrackRequests = new Requests({}, Protocol.NETFILTER);
   return {
     links,
+    stackedLinks: new RtStackedLinks(requests, links),
+    sandboxes: new MountedSandboxes(),
     addresses: new RtAddresses(requests, links),
     routes: new RtRoutes(requests, links),
     neighbours: new RtNeighbours(requests),

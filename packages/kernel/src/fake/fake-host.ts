@@ -1,6 +1,7 @@
 // The state behind the fake kernel: one network namespace in memory, and the gate that every change passes.
 import { CLOSED, KernelError } from "../kernel-error.ts";
 import type { Link } from "../kernel.ts";
+import type { Stacking } from "../stacked-links.ts";
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -12,6 +13,8 @@ export interface FakeLink extends Mutable<Link> {
   readonly neighbours: Map<string, string>;
   /** Far ends by MAC address. */
   readonly stations: Map<string, string>;
+  /** Of a link that hangs on the one whose index is `peer`. */
+  readonly stacking?: Stacking;
 }
 
 export interface FakeHostOptions {
@@ -27,6 +30,8 @@ export interface FakeHostOptions {
 export class FakeHost {
   /** By name. */
   readonly links = new Map<string, FakeLink>();
+  /** Links that hang on one of ours, in sandboxes: by the sandboxes' paths. */
+  readonly sandboxes = new Map<string, Set<FakeLink>>();
   readonly sysctls: Map<string, string>;
   /** The steps that changed something, in order. */
   readonly steps: string[] = [];
@@ -72,6 +77,21 @@ export class FakeHost {
     this.links.delete(link.name);
     for (const setting of Object.keys(LINK_SYSCTLS)) this.sysctls.delete(linkSysctl(setting, link.name));
     for (const other of this.links.values()) if (other.master === link.index) delete other.master;
+  }
+
+  /** As the kernel does when a link is removed: what hangs on it goes along, wherever it lives. */
+  dropStackedOn(parent: FakeLink): void {
+    for (const link of this.everyLink()) {
+      if (!link.stacking || link.peer !== parent.index) continue;
+      if (this.links.get(link.name) === link) this.dropLink(link);
+      for (const inside of this.sandboxes.values()) inside.delete(link);
+      this.dropStackedOn(link);
+    }
+  }
+
+  /** Of this namespace and of the sandboxes. */
+  everyLink(): readonly FakeLink[] {
+    return [...this.links.values(), ...this.sandboxes.values().flatMap((inside) => [...inside])];
   }
 
   linkByIndex(index: number | undefined): FakeLink | undefined {

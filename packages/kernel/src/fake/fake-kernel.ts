@@ -8,12 +8,16 @@ import { FakeLinks } from "./fake-links.ts";
 import { FakeNeighbours, FakeStations } from "./fake-neighbours.ts";
 import { FakeNftables } from "./fake-nftables.ts";
 import { FakePorts } from "./fake-ports.ts";
+import { FakeSandboxes } from "./fake-sandboxes.ts";
+import { FakeStackedLinks } from "./fake-stacked-links.ts";
 import { FakeSysctls } from "./fake-sysctls.ts";
 
 export type FakeKernelOptions = FakeHostOptions;
 
 export class FakeKernel implements Kernel {
   readonly links: FakeLinks;
+  readonly stackedLinks: FakeStackedLinks;
+  readonly sandboxes: FakeSandboxes;
   readonly addresses: FakeAddresses;
   readonly routes: FakeRoutes;
   readonly neighbours: FakeNeighbours;
@@ -29,6 +33,8 @@ export class FakeKernel implements Kernel {
     const host = new FakeHost(options);
     this.#host = host;
     this.links = new FakeLinks(host);
+    this.stackedLinks = new FakeStackedLinks(host);
+    this.sandboxes = new FakeSandboxes(host);
     this.addresses = new FakeAddresses(host, this.links);
     this.routes = new FakeRoutes(host);
     this.neighbours = new FakeNeighbours(host);
@@ -52,16 +58,42 @@ export class FakeKernel implements Kernel {
   }
 
   /** What dockerd does with the link a driver names: it moves into a sandbox, out of our sight. */
-  moveToSandbox(name: string): void {
+  moveToSandbox(name: string, path = "/run/netns/fake"): void {
     const link = this.#mustFind(name);
     const peer = this.#host.linkByIndex(link.peer);
     this.#host.dropLink(link);
+    if (link.stacking) this.#host.sandboxes.set(path, new Set([...(this.#host.sandboxes.get(path) ?? []), link]));
     if (peer?.kind === "veth") peer.peerElsewhere = true;
   }
 
   /** The sandbox ends, and takes the veth with it of which `name` is the near end. */
   endSandboxOf(name: string): void {
     this.#host.dropLink(this.#mustFind(name));
+  }
+
+  /** The sandbox ends, with the stacked links in it. */
+  endSandbox(path: string): void {
+    this.#host.sandboxes.delete(path);
+  }
+
+  /** A link of hardware: nobody can make it, and nobody can remove it but whoever pulls it out. */
+  plugIn(name: string, properties: { readonly mac?: string; readonly mtu?: number; readonly up?: boolean } = {}): void {
+    const { mac = "52:54:00:00:00:01", mtu = 1500, up = true } = properties;
+    this.#host.addLink({ name, kind: "", mac, mtu, up });
+  }
+
+  /** With everything that hangs on it. */
+  pullOut(name: string): void {
+    const link = this.#mustFind(name);
+    this.#host.dropLink(link);
+    this.#host.dropStackedOn(link);
+  }
+
+  rename(name: string, to: string): void {
+    const link = this.#mustFind(name);
+    this.#host.dropLink(link);
+    link.name = to;
+    this.#host.links.set(to, link);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -21,14 +21,14 @@ export class FakeLinks implements Links {
     checkLinkName(name, "get link");
     await this.#host.enter("get link", name);
     const link = this.#host.links.get(name);
-    return link && describe(link);
+    return link && describeLink(link);
   }
 
   async list(filter: { readonly master?: string } = {}): Promise<readonly Link[]> {
     await this.#host.enter("list links");
     const master = filter.master === undefined ? undefined : this.find(filter.master, "list links").index;
     const links = [...this.#host.links.values()].filter((link) => master === undefined || link.master === master);
-    return links.map(describe);
+    return links.map(describeLink);
   }
 
   async createBridge(spec: BridgeSpec): Promise<Link> {
@@ -39,7 +39,7 @@ export class FakeLinks implements Links {
     this.#checkFree(name, operation, name);
     this.#host.step(`${operation} ${name}`);
     const link = this.#host.addLink({ ...properties(spec), name, kind: "bridge", up });
-    return describe(link);
+    return describeLink(link);
   }
 
   async createVeth(spec: VethSpec): Promise<Link> {
@@ -57,7 +57,7 @@ export class FakeLinks implements Links {
     const near = this.#host.addLink({ ...properties(spec), name, kind: "veth", up, peer: far.index });
     far.peer = near.index;
     if (master) near.master = master.index;
-    return describe(near);
+    return describeLink(near);
   }
 
   async createVxlan(spec: VxlanSpec): Promise<Link> {
@@ -75,7 +75,7 @@ export class FakeLinks implements Links {
     this.#host.step(`${operation} ${name}`);
     const link = this.#host.addLink({ ...properties(spec), name, kind: "vxlan", up, vxlan: { ...vxlan } });
     if (master) link.master = master.index;
-    return describe(link);
+    return describeLink(link);
   }
 
   async change(name: string, change: LinkChange): Promise<void> {
@@ -116,6 +116,7 @@ export class FakeLinks implements Links {
     if (link.kind === "") throw refusal(operation, name, "ENOTSUP");
     this.#host.step(`${operation} ${name}`);
     this.#host.dropLink(link);
+    this.#host.dropStackedOn(link);
     const peer = link.kind === "veth" && !link.peerElsewhere ? this.#host.linkByIndex(link.peer) : undefined;
     if (peer) this.#host.dropLink(peer);
     return true;
@@ -175,14 +176,21 @@ function properties({ mac, mtu, alias }: Properties) {
 }
 
 /** One station's address, locally administered, as the kernel invents them. */
-function randomMac(): string {
+export function randomMac(): string {
   const bytes = randomBytes(6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
   return macText(bytes);
 }
 
-function describe(own: FakeLink): Link {
-  const { port: _port, addresses: _addresses, neighbours: _neighbours, stations: _stations, ...link } = own;
+export function describeLink(own: FakeLink): Link {
+  const {
+    port: _port,
+    addresses: _addresses,
+    neighbours: _neighbours,
+    stations: _stations,
+    stacking: _stacking,
+    ...link
+  } = own;
   return link;
 }
 

@@ -4,6 +4,7 @@ import type { Kernel, Links } from "../kernel.ts";
 import { linksContract } from "./links-contract.ts";
 import { nftablesContract } from "./nftables-contract.ts";
 import { portsContract } from "./ports-contract.ts";
+import { stackedContract } from "./stacked-contract.ts";
 import { vxlanContract } from "./vxlan-contract.ts";
 
 export interface Subject {
@@ -27,6 +28,7 @@ export function kernelContract(open: () => Promise<Subject>): void {
   });
 
   linksContract(kernel);
+  stackedContract(kernel);
   vxlanContract(kernel);
   nftablesContract(kernel, (commands) => subject.nftFromOutside(commands));
   portsContract(kernel);
