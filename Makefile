@@ -3,7 +3,11 @@
 console := $(filter command,$(origin SHELL))
 override SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down build test test-all e2e-vm all deps-run deps-test deps-vm clean
+.PHONY: help up down install uninstall build test test-all e2e-vm all deps-run deps-pack deps-test deps-vm clean
+
+# Where `make install` puts things: below PREFIX, as the host will call it, in DESTDIR, for who packs.
+PREFIX := /usr/local
+DESTDIR :=
 
 # The pinned Node comes with the npm packages, so any npm will do to begin with.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -17,6 +21,9 @@ node_modules/.installed: package-lock.json package.json packages/*/package.json
 
 deps-run: node_modules/.installed
 	@tools/install-debian-packages.sh run
+
+deps-pack: node_modules/.installed
+	@tools/install-debian-packages.sh run pack
 
 deps-test: node_modules/.installed
 	@tools/install-debian-packages.sh run test
@@ -32,6 +39,12 @@ up: deps-run build ## run the drivers against this host's Docker
 
 down: node_modules/.installed ## stop the drivers and take back everything they made
 	@node tools/down.ts
+
+install: deps-pack ## programs, systemd units, manual pages; PREFIX=/usr/local, DESTDIR= for packers
+	@node tools/pack/install.ts "$(DESTDIR)" "$(PREFIX)"
+
+uninstall: node_modules/.installed ## take away what install put there, with the same PREFIX and DESTDIR
+	@node tools/pack/install.ts --undo "$(DESTDIR)" "$(PREFIX)"
 
 all: node_modules/.installed ## build, format check, lint, types, unit tests: no root, no Docker
 	@npm run --silent all

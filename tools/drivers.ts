@@ -1,8 +1,11 @@
-// The drivers that `make up` starts, and the files by which it finds them again.
+// The drivers: what `make up` starts, what the managed plugins, the units and the Debian package are made of.
 import { join } from "node:path";
 
 export interface Driver {
   readonly name: string;
+  /** What the bundles are made of. */
+  readonly source: string;
+  /** The same, compiled where it stands. */
   readonly program: string;
   readonly socket: string;
   readonly admin: string;
@@ -13,9 +16,11 @@ export interface Driver {
 
 const packages = join(import.meta.dirname, "..", "packages");
 
-const driver = (name: string, folder: string): Driver => ({
+/** @param module the file in the package's src/, without its ending */
+const driver = (name: string, folder: string, module = "main"): Driver => ({
   name,
-  program: join(packages, folder, "dist", "main.js"),
+  source: join(packages, folder, "src", `${module}.ts`),
+  program: join(packages, folder, "dist", `${module}.js`),
   socket: `/run/docker/plugins/${name}.sock`,
   admin: `/run/portolan/${name}.sock`,
   stateDir: `/var/lib/portolan/${name}`,
@@ -24,3 +29,11 @@ const driver = (name: string, folder: string): Driver => ({
 });
 
 export const DRIVERS: readonly Driver[] = [driver("ts-bridge", "bridge-plugin"), driver("ts-ipam", "ipam-plugin")];
+
+/** Flags for Node itself. */
+const NODE_FLAGS: readonly string[] = [];
+
+/** How a driver is launched, whoever does it: `make up`, systemd, dockerd. */
+export function launch(node: string, program: string): readonly [string, ...string[]] {
+  return [node, ...NODE_FLAGS, program];
+}

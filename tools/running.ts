@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Driver } from "./drivers.ts";
+import { launch, type Driver } from "./drivers.ts";
 import { get } from "./unix-http.ts";
 
 const START_MS = 10_000;
@@ -37,7 +37,8 @@ async function until(condition: () => boolean | Promise<boolean>, ms: number): P
 export async function start(driver: Driver): Promise<void> {
   for (const file of [driver.pidFile, driver.log]) mkdirSync(dirname(file), { recursive: true });
   const log = openSync(driver.log, "a");
-  const child = spawn(process.execPath, [driver.program], { detached: true, stdio: ["ignore", log, log] });
+  const [node, ...args] = launch(process.execPath, driver.program);
+  const child = spawn(node, args, { detached: true, stdio: ["ignore", log, log] });
   closeSync(log);
   child.unref();
   writeFileSync(driver.pidFile, `${String(child.pid)}\n`);
