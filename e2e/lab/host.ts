@@ -173,7 +173,8 @@ export class Host implements AsyncDisposable {
   async startPlugin(name: string, args: readonly string[] = []): Promise<Service> {
     const executable = executables[name];
     if (executable === undefined) throw new Error(`no plugin is called ${name}`);
-    const plugin = await this.start(name, ["node", `${INSIDE}/${executable}`, ...args]);
+    // At level debug the log is a transcript of dockerd's calls, for whoever has to understand a failure.
+    const plugin = await this.start(name, ["node", `${INSIDE}/${executable}`, "--log-level", "debug", ...args]);
     await eventually(`${name} is ready`, async () => {
       if (!plugin.running)
         throw new Error(`${name} ended with status ${await plugin.ended}:\n${await plugin.lastWords()}`);

@@ -14,6 +14,8 @@ export interface Needs {
   readonly systemd?: boolean;
   /** As many such machines, joined by a wire. */
   readonly machines?: number;
+  /** Nothing that could be missing: `make e2e-vm` runs the suite too, since what it says depends on the kernel. */
+  readonly alsoInVm?: boolean;
 }
 
 /** `describe` where everything needed is there, else `describe.skip` with the reason behind the name. */

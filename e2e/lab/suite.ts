@@ -3,6 +3,7 @@ import { chosenEngines, type Engine } from "./engines.ts";
 import { Host } from "./host.ts";
 import { Lab } from "./lab.ts";
 import { expectNoLeak } from "./leaks.ts";
+import { describeWith, type Needs } from "./needs.ts";
 import { patience } from "./patience.ts";
 import { report } from "./report.ts";
 import { snapshot } from "./snapshot.ts";
@@ -26,13 +27,14 @@ export interface Rows {
 export interface SuiteOptions {
   /** What changes a host once and for good, before the first row. */
   readonly prepare?: Body;
+  /** What the suite needs of the machine under its hosts. */
+  readonly needs?: Needs;
 }
 
 /** Defines the rows once for each engine. */
 export function onEveryEngine(topic: string, define: (rows: Rows) => void, options: SuiteOptions = {}): void {
-  describe.each(chosenEngines().map((engine) => ({ engine, version: engine.version })))(
-    `${topic}, Docker $version, ${driver}`,
-    ({ engine }) => {
+  for (const engine of chosenEngines()) {
+    describeWith(options.needs ?? {}, `${topic}, Docker ${engine.version}, ${driver}`, () => {
       const bench = new Bench(engine, options);
       afterAll(() => bench[Symbol.asyncDispose](), 60_000 * patience);
       const row: Row = (sentence, body, seconds = 60) => {
@@ -44,8 +46,8 @@ export function onEveryEngine(topic: string, define: (rows: Rows) => void, optio
         else test.skip(`${sentence} (skipped: ${unlike})`, () => undefined);
       };
       define({ row, pluginRow, engine });
-    },
-  );
+    });
+  }
 }
 
 /** One host for all rows, until a row fails: the next one then gets a new host. */

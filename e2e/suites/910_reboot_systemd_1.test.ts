@@ -1,7 +1,7 @@
 // A reboot as an owner does it: systemd stops everything in order and starts it again, the driver before Docker.
 import { driver, isPlugin } from "../lab/suite.ts";
 import { eventually } from "../lab/wait.ts";
-import { docker, installPlugin, loadImage, STEP, rebootFor, systemctl } from "../vm/machine.ts";
+import { bootAgain, docker, installPlugin, loadImage, STEP, systemctl } from "../vm/machine.ts";
 import { onBoot, onMachines, row } from "../vm/rows.ts";
 
 const server = ["busybox", "sleep", "3600"];
@@ -17,7 +17,7 @@ onMachines({ machines: 1 }, `a reboot under systemd, ${driver}`, () => {
       }
       await docker("run", "-d", "--init", "--name", "mortal", "--network", "lasting", ...server);
       await docker("exec", "north", "ping", "-c1", "-W10", "south");
-      await rebootFor(import.meta.filename);
+      await bootAgain();
     });
   });
 

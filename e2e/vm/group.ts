@@ -1,4 +1,4 @@
-// Running one group of suites on its machines, with reboots where a suite asks for one.
+// Running one job on its machines, with reboots where a suite asks for one.
 import { existsSync } from "node:fs";
 import { cp, mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,8 +12,6 @@ import { openRun } from "./runs.ts";
 export interface Setting {
   readonly repository: string;
   readonly kvm: boolean;
-  /** Without systemd a machine is up several times sooner; it has no Docker then. */
-  readonly systemd: boolean;
   /** Seconds for one boot. */
   readonly timeout: number;
   readonly say: (line: string) => void;
@@ -26,9 +24,11 @@ export class NoResult extends Error {}
 
 export interface GroupJob extends Job {
   readonly name: string;
+  /** Short, before each line that its machines say. */
+  readonly label: string;
   readonly machines: number;
-  /** The command for the boot after a reboot, from the suites that asked for it. */
-  readonly commandAgain: (suites: readonly string[]) => string;
+  /** Without systemd a machine is up several times sooner; it has no Docker then. */
+  readonly systemd: boolean;
 }
 
 /** @throws NoResult */
@@ -39,14 +39,11 @@ export async function runGroup(job: GroupJob, setting: Setting): Promise<readonl
     Array.from({ length: job.machines }, (_, index) => machine(index + 1, job, setting, directory)),
   );
   const results: Result[] = [];
-  let command = job.command;
+  const disks = await disksOf(job, setting.repository, directory);
   for (let boot = 1; ; boot += 1) {
-    const disks = await disksOf({ ...job, command }, setting.repository, directory);
     const found = await Promise.all(machines.map((each) => once({ ...each, disks, boot }, job, setting)));
     results.push(...found);
-    const again = new Set(found.flatMap((result) => result.again));
-    if (again.size === 0 || found.some(({ status }) => status !== 0)) return results;
-    command = job.commandAgain([...again]);
+    if (!found.some(({ again }) => again) || found.some(({ status }) => status !== 0)) return results;
   }
 }
 
@@ -59,11 +56,12 @@ async function machine(number: number, job: GroupJob, setting: Setting, director
   await makeDisks(made, own);
   return {
     ...setting,
+    systemd: job.systemd,
     image: made,
     directory: own,
     number,
     console: false,
-    say: job.machines === 1 ? setting.say : (line) => setting.say(`${number}| ${line}`),
+    say: (line) => setting.say(`${job.machines === 1 ? job.label : `${job.label}.${number}`}| ${line}`),
     ...(job.machines > 1 && { wire: join(directory, "wire") }),
   };
 }

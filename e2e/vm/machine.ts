@@ -1,6 +1,6 @@
 // The machine that a suite from 900 on runs on, seen from inside: its Docker, its services, its reboot.
-import { appendFile, readFile, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { must, run, type Result, type RunOptions } from "../lab/command.ts";
 import { image, imageArchive, imageChanges } from "../lab/image.ts";
 import { patience } from "../lab/patience.ts";
@@ -59,12 +59,9 @@ export async function installPlugin(name: string): Promise<void> {
   await eventually(`${name} is ready`, async () => (await ask(name, "/healthz"))?.status === 200, { within: STEP });
 }
 
-/**
- * Has the machine shut down when the suites have ended, and boot again from the same disks with this suite alone.
- * @param suite path of the suite's file
- */
-export async function rebootFor(suite: string): Promise<void> {
+/** Has the machine shut down when the suite has ended, and boot again from the same disks with the same suite. */
+export async function bootAgain(): Promise<void> {
   const path = process.env.PORTOLAN_VM_AGAIN;
   if (path === undefined) throw new Error("only a machine of `make e2e-vm` can be booted again");
-  await appendFile(path, `${basename(suite)}\n`);
+  await writeFile(path, "");
 }

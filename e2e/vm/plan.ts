@@ -1,65 +1,67 @@
-// Which suites run together. Suites from 900 on have whole machines, as many as their name ends with; those below make
-// hosts of the lab inside one machine.
-import { readdirSync } from "node:fs";
+// Which suites `make e2e-vm` runs, and on what machines. What a suite says that it needs tells where it belongs.
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Suites that one set of machines runs, one after the other. */
-export interface Group {
-  readonly name: string;
-  readonly suites: readonly string[];
+/** A suite that runs in a VM: on machines of its own, so that it finds them new. */
+export interface Planned {
+  readonly file: string;
   readonly machines: number;
+  /** Machines with systemd and Docker. Without, a machine is up several times sooner, and only has hosts of the lab. */
+  readonly systemd: boolean;
 }
 
-interface Suite {
-  readonly file: string;
-  readonly number: number;
-  readonly hosts: number;
+interface Suite extends Planned {
+  /** It needs what a VM has, or says that it runs in one as well. */
+  readonly isOfTier: boolean;
 }
 
 const SUITE = /^(\d+)_\w+_(\d+)\.test\.ts$/;
 
-/** What `make e2e-vm` runs when it is not told: the suites that need a machine of their own. */
-export const DEFAULT = "9";
+/** The first look at a VM: first of all, however little time there is. */
+const SMOKE = "900_";
+
+export function isSmoke({ file }: Planned): boolean {
+  return file.startsWith(SMOKE);
+}
+
+/** What a suite needs, as its source has it: the object behind one of these words. */
+const NEEDS = /\b(?:(onMachines)\(|describeWith\(|needs(?::| =))\s*\{([^}]*)\}/g;
 
 /**
- * @param words beginnings of file names, separated by spaces or commas
+ * @param words beginnings of file names, separated by spaces or commas; none: the suites that belong in a VM
+ * @returns the first look, if it is among them, then those that are up soonest
  * @throws Error when a word names no suite
  */
-export function plan(folder: string, words: string): readonly Group[] {
-  const all = readdirSync(folder).flatMap(suiteOf);
-  const chosen = new Set<Suite>();
-  for (const word of words.split(/[ ,]+/).filter(Boolean)) {
-    const found = all.filter(({ file }) => file.startsWith(word));
-    if (found.length === 0) {
-      throw new Error(`no suite begins with ${JSON.stringify(word)}: ${all.map(({ file }) => file).join(", ")}`);
-    }
-    for (const suite of found) chosen.add(suite);
+export function plan(folder: string, words: string): readonly Planned[] {
+  const all = readdirSync(folder).flatMap((file) => suiteOf(folder, file));
+  const chosen = chosenBy(words.split(/[ ,]+/).filter(Boolean), all);
+  const rank = (suite: Suite): number => (isSmoke(suite) ? 0 : suite.systemd ? 2 : 1);
+  return chosen.toSorted((a, b) => rank(a) - rank(b));
+}
+
+function chosenBy(words: readonly string[], all: readonly Suite[]): readonly Suite[] {
+  if (words.length === 0) return all.filter(({ isOfTier }) => isOfTier);
+  for (const word of words) {
+    if (all.some(({ file }) => file.startsWith(word))) continue;
+    throw new Error(`no suite begins with ${JSON.stringify(word)}: ${all.map(({ file }) => file).join(", ")}`);
   }
-  const alone = [...chosen].filter((suite) => machinesFor(suite) === 1);
-  const together = [...chosen].filter((suite) => machinesFor(suite) > 1);
-  return [
-    ...(alone.length > 0 ? [{ name: "one-machine", suites: alone.map(({ file }) => file), machines: 1 }] : []),
-    ...together.map((suite) => ({
-      name: suite.file.replace(".test.ts", ""),
-      suites: [suite.file],
-      machines: machinesFor(suite),
-    })),
-  ];
+  return all.filter(({ file }) => words.some((word) => file.startsWith(word)));
 }
 
-function suiteOf(file: string): readonly Suite[] {
+function suiteOf(folder: string, file: string): readonly Suite[] {
   const [, number, hosts] = SUITE.exec(file) ?? [];
-  return number === undefined ? [] : [{ file, number: Number(number), hosts: Number(hosts) }];
+  if (number === undefined) return [];
+  const needs = [...readFileSync(join(folder, file), "utf8").matchAll(NEEDS)];
+  const has = (key: string): boolean => needs.some(([, , text = ""]) => new RegExp(`\\b${key}:`).test(text));
+  const systemd = has("systemd") || needs.some(([, onMachines]) => onMachines !== undefined);
+  // The last number of a name counts machines from 900 on, and hosts of the lab below.
+  const machines = Number(number) >= 900 ? Number(hosts) : 1;
+  return [{ file, machines, systemd, isOfTier: systemd || ["modules", "machines", "alsoInVm"].some(has) }];
 }
 
-function machinesFor({ number, hosts }: Suite): number {
-  return number >= 900 ? hosts : 1;
-}
-
-/** A shell script that runs suites, and only those, with jest. */
-export function commandFor(suites: readonly string[]): string {
-  const paths = suites.map((file) => `e2e/suites/${file}`.replaceAll(".", "\\."));
-  return `exec node tools/jest.ts e2e --testPathPatterns ${paths.map((path) => `'${path}$'`).join(" ")}\n`;
+/** A shell script that runs a suite, and only that, with jest. */
+export function commandFor({ file }: Planned): string {
+  return `exec node tools/jest.ts e2e --testPathPatterns '${`e2e/suites/${file}`.replaceAll(".", "\\.")}$'\n`;
 }
 
 export function suitesIn(repository: string): string {

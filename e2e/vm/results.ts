@@ -6,8 +6,8 @@ import { run } from "../lab/command.ts";
 export interface Result {
   /** Exit status of the job. */
   readonly status: number;
-  /** The suites that go on after a reboot; none when the machine is done. */
-  readonly again: readonly string[];
+  /** Whether the suite goes on after a reboot. */
+  readonly again: boolean;
   /** Folder with all that it brought back. */
   readonly folder: string;
 }
@@ -19,10 +19,9 @@ export async function unpack(disk: string, folder: string): Promise<Result | und
   const { code } = await run(["tar", "-C", folder, "-xf", disk]);
   const status = join(folder, "status");
   if (code !== 0 || !existsSync(status)) return undefined;
-  const again = join(folder, "again");
   return {
     status: Number(readFileSync(status, "utf8")),
-    again: existsSync(again) ? readFileSync(again, "utf8").trim().split("\n") : [],
+    again: existsSync(join(folder, "again")),
     folder,
   };
 }

@@ -1,28 +1,16 @@
 // How a suite for whole machines is written: rows, one after the other on the same machine, and what is kept when one fails.
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { folderName, gather, transcriptOf, type Questions } from "../lab/evidence.ts";
 import { describeWith, type Needs } from "../lab/needs.ts";
+import { REPORTS } from "../lab/report.ts";
 import { ask, boot, exec, number, STEP_MS } from "./machine.ts";
 
-const REPORTS = join(import.meta.dirname, "../../reports/e2e");
-
-const questions: Readonly<Record<string, readonly string[]>> = {
-  links: ["ip", "-details", "address"],
-  routes: ["ip", "route", "show", "table", "all"],
-  neighbours: ["ip", "neighbour"],
-  bridges: ["bridge", "-details", "link"],
-  fdb: ["bridge", "-details", "fdb"],
-  ruleset: ["nft", "list", "ruleset"],
-  iptables: ["iptables-save", "-c"],
-  ipvs: ["ipvsadm", "-Ln"],
-  conntrack: ["conntrack", "-L"],
+const journal = ["journalctl", "--no-pager", "--boot"];
+const questions: Questions = {
   units: ["systemctl", "--no-pager", "list-units", "--failed"],
-  dockerd: ["journalctl", "--no-pager", "--boot", "--unit", "docker"],
-  // At level debug a plugin's log is the transcript of its requests.
-  "ts-bridge": ["journalctl", "--no-pager", "--boot", "--output", "cat", "--unit", "ts-bridge"],
+  dockerd: [...journal, "--unit", "docker"],
   kernel: ["dmesg"],
-  containers: ["docker", "ps", "--all", "--no-trunc"],
-  "network-details": ["sh", "-c", "docker network inspect $(docker network ls --quiet)"],
 };
 
 /** Adds a test. When it fails, what the machine knows at that moment comes out with the results. */
@@ -42,19 +30,18 @@ export function row(sentence: string, body: () => Promise<void>): void {
 }
 
 async function report(title: string): Promise<void> {
-  const folder = join(REPORTS, `machine-${number}-boot-${boot}-${title.replaceAll(/[^a-z0-9]+/gi, "-").slice(0, 80)}`);
-  await mkdir(folder, { recursive: true });
-  for (const [name, argv] of Object.entries(questions)) {
-    const { stdout, stderr } = await exec(argv, { timeout: 10 }).catch((error: unknown) => ({
-      stdout: "",
-      stderr: String(error),
-    }));
-    await writeFile(join(folder, `${name}.txt`), `$ ${argv.join(" ")}\n${stdout}${stderr}`);
+  const folder = join(REPORTS, folderName("machine", `${number}`, "boot", `${boot}`, title));
+  await gather(folder, (argv) => exec(argv, { timeout: 10 }), questions);
+  const sockets = await readdir("/run/portolan").catch(() => []);
+  for (const name of sockets.filter((file) => file.endsWith(".sock")).map((file) => basename(file, ".sock"))) {
+    await writeFile(join(folder, `status-${name}.json`), (await ask(name, "/status"))?.body ?? "no answer\n");
+    const { stdout: log } = await exec([...journal, "--output", "cat", "--unit", name], { timeout: 10 });
+    await writeFile(join(folder, `${name}.log`), log);
+    await writeFile(join(folder, `transcript-${name}.jsonl`), transcriptOf(log));
   }
-  await writeFile(join(folder, "status.json"), (await ask("ts-bridge", "/status"))?.body ?? "no answer\n");
 }
 
-/** Rows that run in the machine's `time`th boot, of one that the suite has asked for with `rebootFor`. */
+/** Rows that run in the machine's `time`th boot, of one that the suite has asked for with `bootAgain`. */
 export function onBoot(time: number, define: () => void): void {
   if (boot === time) define();
 }

@@ -1,18 +1,19 @@
 // `make e2e-vm`: runs suites on machines with a kernel of their own, under QEMU, and brings back what came of it.
-//   node e2e/vm/run.ts [SUITES]           suites by the beginnings of their names; all from 900 on when left out
+//   node e2e/vm/run.ts [SUITES]           suites by the beginnings of their names; all that belong here when left out
 //   node e2e/vm/run.ts --bare -- COMMAND  a command instead, on a machine without systemd
 //   node e2e/vm/run.ts -- COMMAND         the same with systemd and Docker
 //   node e2e/vm/run.ts --console          a machine for you
-import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { chosenEngines, engineCalled } from "../lab/engines.ts";
 import { openConsole } from "./console.ts";
 import { NoResult, runGroup, type GroupJob, type Setting } from "./group.ts";
-import { commandFor, DEFAULT, plan, suitesIn } from "./plan.ts";
+import { commandFor, isSmoke, plan, suitesIn } from "./plan.ts";
 import { hasKvm } from "./qemu.ts";
 import { mergeJunit, passCountsOn, type Result } from "./results.ts";
+import { schedule } from "./schedule.ts";
 
 const repository = join(import.meta.dirname, "../..");
 const reports = join(repository, "reports/vm");
@@ -21,8 +22,14 @@ const since = (start: number): string => `${((performance.now() - start) / 1000)
 
 /** Emulation takes 10 to 20 times as long; whatever waits for something in there has to know. */
 const PATIENCE = "15";
+/** Seconds that a suite may well take, its machine's boot included. Most take less. */
+const EXPECTED = { kvm: 60, emulated: 240 };
 
-function jobs(words: string, command: string | undefined, kvm: boolean): readonly GroupJob[] {
+interface Work extends GroupJob {
+  readonly vital: boolean;
+}
+
+function works(words: string, command: string | undefined, systemd: boolean, kvm: boolean): readonly Work[] {
   // The machine's own Docker is trixie's; the lab inside it has that engine too, and others when they are asked for.
   const engines = process.env.PORTOLAN_E2E_ENGINES ? chosenEngines() : [engineCalled("trixie")];
   const environment = {
@@ -30,14 +37,20 @@ function jobs(words: string, command: string | undefined, kvm: boolean): readonl
     PORTOLAN_PATIENCE: kvm ? "1" : PATIENCE,
     ...(process.env.PORTOLAN_E2E_DRIVER !== undefined && { PORTOLAN_E2E_DRIVER: process.env.PORTOLAN_E2E_DRIVER }),
   };
-  const common = { environment, engines, commandAgain: commandFor };
-  if (command !== undefined) return [{ ...common, name: "command", machines: 1, command: `${command}\n` }];
-  return plan(suitesIn(repository), words).map(({ name, machines, suites }) => ({
-    ...common,
-    environment: { ...environment, PORTOLAN_VM_MACHINES: `${machines}` },
-    name,
-    machines,
-    command: commandFor(suites),
+  if (command !== undefined) {
+    const name = "command";
+    const job = { name, label: "vm", machines: 1, systemd, command: `${command}\n`, environment, engines };
+    return [{ ...job, vital: true }];
+  }
+  return plan(suitesIn(repository), words).map((suite) => ({
+    name: suite.file.replace(".test.ts", ""),
+    label: suite.file.slice(0, 3),
+    machines: suite.machines,
+    systemd: suite.systemd,
+    command: commandFor(suite),
+    environment: { ...environment, PORTOLAN_VM_MACHINES: `${suite.machines}` },
+    engines,
+    vital: isSmoke(suite),
   }));
 }
 
@@ -59,30 +72,49 @@ async function main(): Promise<number> {
     options: {
       bare: { type: "boolean", default: false },
       console: { type: "boolean", default: false },
+      /** Seconds for one boot of a machine. */
       timeout: { type: "string", default: "1500" },
+      /** Seconds for everything: what would not fit is left out. */
+      within: { type: "string" },
+      /** How many emulated machines may run at a time. */
+      jobs: { type: "string", default: `${availableParallelism()}` },
     },
   });
   const kvm = await hasKvm();
-  say(kvm ? "KVM works here" : "no KVM here: the machine is emulated, about 15 times slower");
+  say(kvm ? "KVM works here" : "no KVM here: the machines are emulated, about 15 times slower");
   if (values.console) return await openConsole(repository, kvm);
 
   const terminator = tokens.find(({ kind }) => kind === "option-terminator");
   const command = terminator === undefined ? undefined : positionals.join(" ");
-  const setting = { repository, kvm, systemd: !values.bare, timeout: Number(values.timeout), say, reports };
+  const setting = { repository, kvm, timeout: Number(values.timeout), say, reports };
   await rm(reports, { recursive: true, force: true });
   await mkdir(reports, { recursive: true });
   const results: Result[] = [];
-  for (const job of jobs(positionals.join(" ") || DEFAULT, command, kvm)) {
-    const start = performance.now();
-    const found = await twice(job, setting);
-    found.forEach((result, index) => passCountsOn(result, `${job.name}-${index}`));
-    say(`${job.name}: ${found.every(({ status }) => status === 0) ? "ok" : "FAILED"} (${since(start)})`);
-    results.push(...found);
-  }
+  let failures = 0;
+  const leftOut = await schedule(works(positionals.join(" "), command, !values.bare, kvm), {
+    processors: Number(values.jobs),
+    processorsFor: ({ machines }) => machines * (kvm ? 2 : 1),
+    ...(values.within !== undefined && { within: Number(values.within) }),
+    expected: kvm ? EXPECTED.kvm : EXPECTED.emulated,
+    vital: ({ vital }) => vital,
+    run: async (job) => {
+      const start = performance.now();
+      const found = await twice(job, setting).catch((error: unknown) => {
+        say(`${job.label}| ${error instanceof Error ? error.message : String(error)}`);
+        return [];
+      });
+      const failed = found.filter(({ status }) => status !== 0);
+      const ok = found.length > 0 && failed.length === 0;
+      if (!ok) failures += 1;
+      found.forEach((result, index) => passCountsOn(result, `${job.name}-${index}`));
+      say(`${job.name}: ${ok ? "ok" : "FAILED"} (${since(start)})`);
+      for (const { folder } of failed) say(`what the machine knows: ${folder}`);
+      results.push(...found);
+    },
+  });
   mergeJunit(results, join(reports, "junit.xml"));
-  const failed = results.filter(({ status }) => status !== 0);
-  for (const { folder } of failed) say(`what the machine knows: ${folder}`);
-  return failed.length === 0 && existsSync(reports) ? 0 : 1;
+  for (const { name } of leftOut) say(`${name}: left out, there was no time for it`);
+  return failures === 0 ? 0 : 1;
 }
 
 process.exitCode = await main().catch((error: unknown) => {
