@@ -3,7 +3,7 @@
 console := $(filter command,$(origin SHELL))
 override SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down install uninstall build test test-all e2e-vm all deps-run deps-pack deps-test deps-vm clean
+.PHONY: help up down plugins install uninstall build test test-all e2e-vm all deps-run deps-pack deps-test deps-vm clean
 
 # Where `make install` puts things: below PREFIX, as the host will call it, in DESTDIR, for who packs.
 PREFIX := /usr/local
@@ -40,6 +40,9 @@ up: deps-run build ## run the drivers against this host's Docker
 down: node_modules/.installed ## stop the drivers and take back everything they made
 	@node tools/down.ts
 
+plugins: deps-pack ## the managed plugins, each a folder in build/plugins: NAMES="ts-bridge" for some of them
+	@node tools/pack/plugins.ts $(NAMES)
+
 install: deps-pack ## programs, systemd units, manual pages; PREFIX=/usr/local, DESTDIR= for packers
 	@node tools/pack/install.ts "$(DESTDIR)" "$(PREFIX)"
 
@@ -59,4 +62,4 @@ e2e-vm: deps-vm build ## suites in a VM: SUITES="920 930" for some of them, SHEL
 	@node e2e/vm/run.ts $(if $(console),--console,$(SUITES))
 
 clean: ## remove what the build made
-	rm -rf packages/*/dist packages/*/*.tsbuildinfo reports node_modules/.installed
+	rm -rf packages/*/dist packages/*/*.tsbuildinfo build reports node_modules/.installed

@@ -13,7 +13,7 @@ const plugins = ["bridge", "macvlan", "overlay", "ipam"].map((name) =>
 const imports = (...patterns) => ({ "no-restricted-imports": ["error", { patterns }] });
 
 export default tseslint.config(
-  { ignores: ["**/dist/", "**/fixtures/", "coverage/", "reports/", "**/*.mjs"] },
+  { ignores: ["**/dist/", "**/fixtures/", "coverage/", "reports/", "build/", "**/*.mjs"] },
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,
   {

@@ -24,7 +24,7 @@ export interface Job {
   readonly engines: readonly Engine[];
 }
 
-const KEPT_AT_HOME = ["node_modules", ".git", ".nx", "reports", "coverage"];
+const KEPT_AT_HOME = ["node_modules", ".git", ".nx", "build", "reports", "coverage"];
 
 /** Makes the disks of a job; `directory` holds the one that belongs to this run alone. */
 export async function disksOf(job: Job, repository: string, directory: string): Promise<readonly Disk[]> {

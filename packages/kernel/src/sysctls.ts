@@ -1,13 +1,26 @@
 // Kernel settings, by the files under /proc/sys.
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { KernelError, systemCode } from "./kernel-error.ts";
 import type { Sysctls } from "./kernel.ts";
 
+const OWN = "/proc/sys";
+
+/** Where a managed plugin has the host's network settings: no container may write to those in its own /proc. */
+const MOUNTED = "/host/proc/sys";
+
 export class ProcSysctls implements Sysctls {
+  readonly #mounted: string;
+
+  constructor(mounted = MOUNTED) {
+    this.#mounted = mounted;
+  }
+
   async get(path: string): Promise<string | undefined> {
     const operation = "read sysctl";
     try {
-      return (await readFile(fileOf(path, operation), "utf8")).trimEnd();
+      return (await readFile(this.#fileOf(path, operation), "utf8")).trimEnd();
     } catch (error) {
       if (systemCode(error) === "ENOENT") return undefined;
       throw refusal(operation, path, error);
@@ -16,7 +29,7 @@ export class ProcSysctls implements Sysctls {
 
   async set(path: string, value: string): Promise<boolean> {
     const operation = `set sysctl to ${value}:`;
-    const file = fileOf(path, operation);
+    const file = this.#fileOf(path, operation);
     if ((await this.get(path)) === value) return false;
     try {
       await writeFile(file, value);
@@ -24,6 +37,12 @@ export class ProcSysctls implements Sysctls {
     } catch (error) {
       throw refusal(operation, path, error);
     }
+  }
+
+  #fileOf(path: string, operation: string): string {
+    checkSysctlPath(path, operation);
+    const [area = ""] = path.split("/", 1);
+    return join(existsSync(join(this.#mounted, area)) ? this.#mounted : OWN, path);
   }
 }
 
@@ -33,11 +52,6 @@ export function checkSysctlPath(path: string, operation: string): void {
   if (parts.length > 1 && parts.every((part) => part !== "" && part !== "." && part !== "..")) return;
   const detail = "a sysctl is written with slashes, as in net/ipv4/ip_forward";
   throw new KernelError({ operation, device: path, code: "EINVAL", detail });
-}
-
-function fileOf(path: string, operation: string): string {
-  checkSysctlPath(path, operation);
-  return `/proc/sys/${path}`;
 }
 
 function refusal(operation: string, device: string, cause: unknown): KernelError {

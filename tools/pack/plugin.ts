@@ -1,0 +1,58 @@
+// A managed plugin as `docker plugin create` takes it: config.json and a root file system with what it names, nothing else.
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Driver } from "../drivers.ts";
+import { bundle } from "./bundle.ts";
+import { closure, library, libraryFolder } from "./closure.ts";
+import { placeNode } from "./node.ts";
+import { tidy } from "./tidy.ts";
+
+const CONFIGS = join(import.meta.dirname, "../../plugin-configs");
+export const LIBRARY = "/usr/lib/portolan";
+
+/** What a plugin's root file system has of the machine that makes it, beside its driver and Node. */
+interface Contents {
+  /** Opened by name at run time; what they link to comes along. */
+  readonly libraries: readonly string[];
+  readonly programs: readonly string[];
+  /** Folders of modules that those libraries open, beside this machine's libraries. */
+  readonly modules: readonly string[];
+}
+
+/** nft's language has names of protocols; the C library looks them up here. */
+const NAMES = ["/etc/protocols", "/etc/services"];
+
+const read = (name: string, file: string): string => readFileSync(join(CONFIGS, name, file), "utf8");
+
+/** @param version what the driver tells as its version; that of its package when left out */
+export async function makePlugin(driver: Driver, folder: string, version?: string): Promise<void> {
+  const { name } = driver;
+  const contents = JSON.parse(read(name, "contents.json")) as Contents;
+  const config = JSON.parse(read(name, "config.json")) as { readonly propagatedMount: string };
+  rmSync(folder, { recursive: true, force: true });
+  const root = join(folder, "rootfs");
+  const own = join(root, LIBRARY);
+  placeNode(join(own, "node"));
+  await bundle(driver, join(own, name), version);
+
+  const take = (path: string): void => {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    copyFileSync(path, join(root, path));
+  };
+  const libraries = contents.libraries.map(library);
+  const addons = readdirSync(join(own, name, "dist"))
+    .filter((file) => file.endsWith(".node"))
+    .map((file) => join(own, name, "dist", file));
+  const needed = closure([join(own, "node"), ...addons, ...libraries, ...contents.programs]);
+  for (const path of [...needed, ...libraries, ...contents.programs]) take(path);
+  for (const module of contents.modules) {
+    const path = join(libraryFolder(), module);
+    cpSync(path, join(root, path), { recursive: true });
+  }
+  NAMES.forEach(take);
+  // Docker mounts something on each of these, or the driver makes sockets there.
+  for (const path of ["/run/docker/plugins", "/run/portolan", "/tmp", config.propagatedMount])
+    mkdirSync(join(root, path), { recursive: true });
+  writeFileSync(join(folder, "config.json"), read(name, "config.json"));
+  tidy(folder);
+}
