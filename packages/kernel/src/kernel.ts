@@ -194,18 +194,33 @@ export interface Sysctls {
   set(path: string, value: string): Promise<boolean>;
 }
 
+/** Links that are not ours, so that none is taken for another's. */
+export interface LinksBeside {
+  /** Docker's bridges, whatever they are called. Names of Docker's making need not be among them. */
+  readonly dockers?: readonly string[];
+  /** All others of the host. A name that begins with `br-` is taken for Docker's unless it is among them. */
+  readonly others?: readonly string[];
+}
+
 export interface ForwardAccept {
   /**
    * Makes sure that iptables' FORWARD chain, whose policy Docker sets to DROP, lets our links through: constant rules
    * in a chain of ours, called from DOCKER-USER where that exists and from FORWARD elsewhere, for IPv4 and IPv6 and for
    * each variant of iptables (nft, legacy) that this network namespace has a filter table of, or that the program
    * `iptables` stands for. Between our links and Docker's own bridges nothing is accepted: there Docker's rules decide.
-   * To be called at start and when `nftables.watch` calls back, never on a request's way.
+   * To be called at start and when one of the watches calls back, never on a request's way.
    * @param prefix the prefix of our bridges' names
    * @param names bridges of ours that have other names; nobody else may call a link so
    * @returns whether anything had to be mended
    */
-  ensure(prefix: string, names?: readonly string[]): Promise<boolean>;
+  ensure(prefix: string, names?: readonly string[], beside?: LinksBeside): Promise<boolean>;
+  /** Names of the links that Docker's rules in these tables treat as bridges of its own. */
+  dockerBridges(): Promise<readonly string[]>;
+  /**
+   * Calls back, within a second, after a filter table of iptables-legacy was made or changed in size, by us or by others: of
+   * these the kernel notifies nobody. For all other tables there is `nftables.watch`.
+   */
+  watch(changed: () => void): Disposable;
   /** Takes the rules and the chain back. */
   remove(): Promise<void>;
 }

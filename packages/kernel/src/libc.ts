@@ -48,6 +48,11 @@ export function setSocketOption(fd: number, level: number, option: number, value
   if (setsockopt(fd, level, option, buffer, buffer.length) !== 0) throw lastError("set socket option", String(option));
 }
 
+/** Fills the buffer, in which some options expect a question. @throws KernelError */
+export function readSocketOption(fd: number, level: number, option: number, value: Buffer): void {
+  if (getsockopt(fd, level, option, value, [value.length]) !== 0) throw lastError("read socket option", String(option));
+}
+
 /** The protocol and the port of a netlink socket; undefined when the descriptor is anything else. */
 export function netlinkAddress(fd: number): { readonly protocol: number; readonly port: number } | undefined {
   const address = Buffer.alloc(128);

@@ -1,6 +1,6 @@
 // The accept rules beside Docker's FORWARD chain, in memory: a table that others may flush.
 import { isKernelError } from "../kernel-error.ts";
-import type { ForwardAccept } from "../kernel.ts";
+import type { ForwardAccept, LinksBeside } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
 import type { FakeHost } from "./fake-host.ts";
 import type { FakeNftables } from "./fake-nftables.ts";
@@ -17,11 +17,14 @@ export class FakeForwardAccept implements ForwardAccept {
     this.#nftables = nftables;
   }
 
-  async ensure(prefix: string, names: readonly string[] = []): Promise<boolean> {
+  async ensure(prefix: string, names: readonly string[] = [], { dockers = [] }: LinksBeside = {}): Promise<boolean> {
     const operation = "accept forwarding for";
     for (const name of [prefix, ...names]) checkLinkName(name, operation);
     await this.#host.enter(operation, prefix);
-    const rules = [`${prefix}*`, ...names.toSorted()].map((link) => `iifname "${link}" accept`);
+    const rules = [
+      ...dockers.toSorted().map((docker) => `oifname "${docker}" return`),
+      ...[`${prefix}*`, ...names.toSorted()].map((link) => `iifname "${link}" accept`),
+    ];
     if (await this.#holds(rules)) return false;
     this.#host.step(`${operation} ${prefix}`);
     const additions = rules.map((rule) => `add rule ${CHAIN} ${rule}`);
@@ -29,6 +32,18 @@ export class FakeForwardAccept implements ForwardAccept {
       ["add table ip filter", `add chain ${CHAIN}`, `flush chain ${CHAIN}`, ...additions].join("\n"),
     );
     return true;
+  }
+
+  /** Those that rules in a chain DOCKER-BRIDGE lead to. */
+  async dockerBridges(): Promise<readonly string[]> {
+    await this.#host.enter("read FORWARD");
+    const objects = await this.#nftables.list("list chain ip filter DOCKER-BRIDGE").catch(() => []);
+    return objects.flatMap(({ rule }) => /oifname \\?"?([^"\\ ]+)/.exec(JSON.stringify(rule ?? ""))?.[1] ?? []);
+  }
+
+  /** There are no legacy tables in memory. */
+  watch(): Disposable {
+    return { [Symbol.dispose]: () => undefined };
   }
 
   async remove(): Promise<void> {

@@ -17,6 +17,8 @@ export interface Filter {
   /** Makes the FORWARD chain, for the case that it does not exist yet but will. */
   create(): Promise<void>;
   read(): Promise<Reading>;
+  /** The links that Docker's own rules treat as its bridges. */
+  dockerBridges(): Promise<readonly string[]>;
   /** Takes back what `create` made, if nobody uses it. */
   tidy(): Promise<void>;
 }

@@ -51,13 +51,14 @@ inOwnNamespace("forwardAccept", () => {
       await output(`${iptables} ${command}`);
   };
 
-  it("prepares a fresh host for the Docker to come, and moves when it has come", async () => {
+  it("prepares a fresh host for the Docker to come, and goes where it wants us when it has come", async () => {
     expect(await forwardAccept.ensure("pt-")).toBe(true);
     for (const program of ["iptables-nft", "ip6tables-nft"])
       expect(await rules(program, "FORWARD")).toEqual(["-A FORWARD -j PORTOLAN-FORWARD"]);
     await startDocker("iptables-nft");
     expect(await forwardAccept.ensure("pt-")).toBe(true);
-    expect(await rules("iptables-nft", "FORWARD")).toEqual(["-A FORWARD -j DOCKER-USER"]);
+    const both = ["-A FORWARD -j DOCKER-USER", "-A FORWARD -j PORTOLAN-FORWARD"];
+    expect(await rules("iptables-nft", "FORWARD")).toEqual(both);
     const user = ["-A DOCKER-USER -j PORTOLAN-FORWARD", "-A DOCKER-USER -j RETURN"];
     expect(await rules("iptables-nft", "DOCKER-USER")).toEqual(user);
     expect(await rules("iptables-nft", "PORTOLAN-FORWARD")).toHaveLength(8);
@@ -106,6 +107,8 @@ inOwnNamespace("forwardAccept", () => {
         "-A DOCKER-USER -j PORTOLAN-FORWARD",
         "-A DOCKER-USER -j RETURN",
       ]);
+      const calling = [...forward, "-A FORWARD -j PORTOLAN-FORWARD"];
+      expect(await rules(program, "FORWARD")).toEqual(calling);
       const ours = await rules(program, "PORTOLAN-FORWARD");
       await output(`${program} -F PORTOLAN-FORWARD`);
       await output(`${program} -D DOCKER-USER -j PORTOLAN-FORWARD`);
@@ -113,7 +116,7 @@ inOwnNamespace("forwardAccept", () => {
       expect(await forwardAccept.ensure("pt-")).toBe(true);
       expect(await rules(program, "DOCKER-USER")).toEqual(user);
       expect(await rules(program, "PORTOLAN-FORWARD")).toEqual(ours);
-      expect(await rules(program, "FORWARD")).toEqual(forward);
+      expect(await rules(program, "FORWARD")).toEqual(calling);
       expect(await forwardAccept.ensure("pt-")).toBe(false);
       await forwardAccept.remove();
       expect(await rules(program, "DOCKER-USER")).toEqual([user[0], user[2]]);
@@ -135,8 +138,10 @@ inOwnNamespace("forwardAccept", () => {
       await output(`${program} -I FORWARD -j DOCKER-USER`);
       await output(`${program} -I FORWARD -s 192.0.2.68 -j DROP`);
       await apply(change!);
-      const forward = ["-s 192.0.2.68/32 -j DROP", "-j DOCKER-USER", ...theirs].map((rule) => `-A FORWARD ${rule}`);
-      expect(await rules(program, "FORWARD")).toEqual(forward);
+      const forward = ["-s 192.0.2.68/32 -j DROP", "-j DOCKER-USER", ...theirs, "-j PORTOLAN-FORWARD"];
+      const others = (all: readonly string[]) => all.filter((rule) => !rule.endsWith("-j PORTOLAN-FORWARD"));
+      const found = await rules(program, "FORWARD");
+      expect(others(found)).toEqual(others(forward.map((rule) => `-A FORWARD ${rule}`)));
       expect(await rules(program, "DOCKER-USER")).toEqual(["-A DOCKER-USER -j PORTOLAN-FORWARD"]);
     },
   );
@@ -164,6 +169,55 @@ inOwnNamespace("forwardAccept", () => {
     expect(await forwardAccept.ensure("pt-")).toBe(true);
     expect(await rules(program, "DOCKER-USER")).toEqual(user);
   });
+
+  it.each(["iptables-nft", "iptables-legacy"])(
+    "finds Docker's bridges in %s by Docker's own rules",
+    async (program) => {
+      await startDocker(program);
+      for (const chain of ["DOCKER", "DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2", "DOCKER-BRIDGE"])
+        await output(`${program} -N ${chain}`);
+      for (const rule of [
+        // Up to 27; an internal network has the third only.
+        "FORWARD -o old0 -j DOCKER",
+        "FORWARD -i eth0 -o lan0 -j ACCEPT",
+        "DOCKER-ISOLATION-STAGE-1 -i old0 ! -o old0 -j DOCKER-ISOLATION-STAGE-2",
+        "DOCKER-ISOLATION-STAGE-1 ! -s 172.31.0.0/16 -o inner0 -j DROP",
+        // From 28 on.
+        "DOCKER-BRIDGE -o new0 -j DOCKER",
+        "DOCKER-USER -i eth1 -o lan1 -j DROP",
+      ])
+        await output(`${program} -A ${rule}`);
+      expect(await forwardAccept.dockerBridges()).toEqual(["inner0", "new0", "old0"]);
+    },
+  );
+
+  it("knows its rules for other's bridges again, in both kinds of iptables", async () => {
+    for (const program of ["iptables-nft", "iptables-legacy"]) await startDocker(program);
+    const beside = { dockers: ["custom0", "docker0"], others: ["br-lan", "eth0", "not a word+"] };
+    expect(await forwardAccept.ensure("pt-", [], beside)).toBe(true);
+    expect(await forwardAccept.ensure("pt-", [], beside)).toBe(false);
+    for (const program of ["iptables-nft", "iptables-legacy"]) {
+      const ours = await rules(program, "PORTOLAN-FORWARD");
+      expect(ours).toHaveLength(12);
+      expect(ours[0]).toBe("-A PORTOLAN-FORWARD -i pt-+ -o br-lan -j ACCEPT");
+      expect(ours).toContain("-A PORTOLAN-FORWARD -i custom0 -o pt-+ -j RETURN");
+    }
+  });
+
+  it("tells that a table of iptables-legacy was changed, and only then", async () => {
+    // It is there from now on.
+    await output("iptables-legacy -P FORWARD DROP");
+    let calls = 0;
+    using _watching = forwardAccept.watch(() => (calls += 1));
+    await sleep(1500);
+    expect(calls).toBe(0);
+    for (const command of ["-N DOCKER-USER", "-I FORWARD -j DOCKER-USER", "-F FORWARD"]) {
+      const before = calls;
+      await output(`iptables-legacy ${command}`);
+      for (let n = 0; n < 50 && calls === before; n += 1) await sleep(100);
+      expect(calls).toBe(before + 1);
+    }
+  }, 30_000);
 
   it("goes back to FORWARD when DOCKER-USER goes", async () => {
     await startDocker("iptables-nft");

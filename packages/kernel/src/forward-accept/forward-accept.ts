@@ -1,10 +1,11 @@
 // Keeps our links' traffic alive beside a FORWARD chain whose policy is DROP, in every kind of iptables there is.
 import { isKernelError, KernelError } from "../kernel-error.ts";
-import type { ForwardAccept, Nftables } from "../kernel.ts";
+import type { ForwardAccept, LinksBeside, Nftables } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
 import type { Filter } from "./filter.ts";
 import { variantOf, type Variant } from "./iptables.ts";
 import { LegacyFilter } from "./legacy-filter.ts";
+import { LegacyWatcher } from "./legacy-watch.ts";
 import { NftFilter } from "./nft-filter.ts";
 import { planAccept, planRemoval, rulesFor, type Change, type FilterTable } from "./rules.ts";
 
@@ -34,10 +35,17 @@ export class IptablesForwardAccept implements ForwardAccept {
     ]);
   }
 
-  ensure(prefix: string, names: readonly string[] = []): Promise<boolean> {
+  ensure(
+    prefix: string,
+    names: readonly string[] = [],
+    { dockers = [], others = [] }: LinksBeside = {},
+  ): Promise<boolean> {
     return this.#inTurn(async () => {
       for (const name of [prefix, ...names]) checkLinkName(name, "accept forwarding for");
-      const rules = rulesFor(prefix, names.toSorted());
+      const rules = rulesFor(prefix, names.toSorted(), {
+        dockers: dockers.filter(isRuleWord).toSorted(),
+        others: others.filter(isRuleWord).toSorted(),
+      });
       return this.#each(async ({ family, variant, filter }) => {
         if (!(await filter.exists())) {
           // What Docker will use is what the name `iptables` stands for. On a fresh host it has not made its chains yet.
@@ -47,6 +55,22 @@ export class IptablesForwardAccept implements ForwardAccept {
         return mend(filter, (table) => planAccept(table, rules));
       });
     });
+  }
+
+  dockerBridges(): Promise<readonly string[]> {
+    return this.#inTurn(async () => {
+      const found = new Set<string>();
+      await this.#each(async ({ filter }) => {
+        if (!(await filter.exists())) return false;
+        for (const name of await filter.dockerBridges()) found.add(name);
+        return false;
+      });
+      return [...found].toSorted();
+    });
+  }
+
+  watch(changed: () => void): Disposable {
+    return new LegacyWatcher(changed);
   }
 
   async remove(): Promise<void> {
@@ -98,6 +122,11 @@ export class IptablesForwardAccept implements ForwardAccept {
     this.#last = turn;
     return turn;
   }
+}
+
+/** Linux takes nearly anything for a link's name, and iptables a `+` at its end for any link that begins so. */
+function isRuleWord(name: string): boolean {
+  return /^[\w.@:-]+$/.test(name);
 }
 
 async function mend(filter: Filter, plan: (table: FilterTable) => Change | undefined): Promise<boolean> {

@@ -4,7 +4,15 @@ import { KernelError } from "../kernel-error.ts";
 import { runProgram } from "../process.ts";
 import type { Filter, Reading } from "./filter.ts";
 import { variantOf } from "./iptables.ts";
-import { CHAIN, JUMP, type Change, type FilterTable, type Rule } from "./rules.ts";
+import {
+  CHAIN,
+  CHAINS_OF_BRIDGES,
+  JUMP,
+  TO_DOCKERS_CONTAINERS,
+  type Change,
+  type FilterTable,
+  type Rule,
+} from "./rules.ts";
 
 /** Another program may hold the lock of all legacy tables. */
 const WAIT = ["-w", "5"];
@@ -41,11 +49,22 @@ export class LegacyFilter implements Filter {
     return { table, apply: (change) => this.#apply(change, table) };
   }
 
+  async dockerBridges(): Promise<readonly string[]> {
+    const lines = (await this.#run([...WAIT, "-S"])).split("\n");
+    const isOfBridge = (line: string) =>
+      CHAINS_OF_BRIDGES.some((chain) => line.startsWith(`-A ${chain} `)) ||
+      (line.startsWith("-A FORWARD ") && line.endsWith(` -j ${TO_DOCKERS_CONTAINERS}`));
+    return lines.filter(isOfBridge).flatMap((line) => {
+      const names = [...line.matchAll(/(?<!!) -[io] (\S+)/g)].map(([, name = ""]) => name);
+      return names.filter((name) => !name.endsWith("+"));
+    });
+  }
+
   async #apply({ refill, insert, take, drop }: Change, table: FilterTable): Promise<void> {
     const calls = (["FORWARD", "DOCKER-USER"] as const).flatMap((chain) => {
       const rules = (chain === "FORWARD" ? table.forward : table.dockerUser) ?? [];
       const taken = take.filter((jump) => jump.chain === chain).map(({ number }) => number);
-      return rewriteCalls(chain, rules, taken, insert?.chain === chain ? insert.before : undefined);
+      return rewriteCalls(chain, rules, taken, insert.find((place) => place.chain === chain)?.before);
     });
     const lines = [
       "*filter",

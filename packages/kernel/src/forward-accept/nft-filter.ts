@@ -3,7 +3,7 @@
 import { isKernelError } from "../kernel-error.ts";
 import type { Nftables } from "../kernel.ts";
 import type { Filter, Reading } from "./filter.ts";
-import { CHAIN, UNREADABLE, type Change, type Rule } from "./rules.ts";
+import { CHAIN, CHAINS_OF_BRIDGES, TO_DOCKERS_CONTAINERS, UNREADABLE, type Change, type Rule } from "./rules.ts";
 
 interface NftRule {
   readonly handle: number;
@@ -17,6 +17,12 @@ interface Callers {
 }
 
 type Expression = Readonly<Record<string, unknown>>;
+
+/** In nft's JSON form. */
+interface ListedRule {
+  readonly handle: number;
+  readonly expr: readonly Expression[];
+}
 
 export class NftFilter implements Filter {
   readonly #nftables: Nftables;
@@ -48,6 +54,14 @@ export class NftFilter implements Filter {
     };
   }
 
+  async dockerBridges(): Promise<readonly string[]> {
+    const chains = await Promise.all(CHAINS_OF_BRIDGES.map((chain) => this.#list(chain)));
+    const named = chains.flatMap((rules = []) => rules.flatMap(linksIn));
+    const forward = (await this.#list("FORWARD")) ?? [];
+    const toContainers = forward.filter((rule) => fromNft(rule.expr.slice(-1)) === `-j ${TO_DOCKERS_CONTAINERS}`);
+    return [...named, ...toContainers.flatMap(linksIn)];
+  }
+
   async #apply({ refill, insert, take, drop }: Change, { forward, dockerUser }: Callers): Promise<void> {
     const rulesOf = (chain: string) => (chain === "FORWARD" ? forward : dockerUser);
     const table = this.#table;
@@ -56,10 +70,10 @@ export class NftFilter implements Filter {
       commands.push(`add chain ${table} ${CHAIN}`, `flush chain ${table} ${CHAIN}`);
       commands.push(...refill.map((rule) => `add rule ${table} ${CHAIN} ${toNft(rule)}`));
     }
-    if (insert) {
-      const next = rulesOf(insert.chain)[insert.before];
+    for (const { chain: name, before } of insert) {
+      const next = rulesOf(name)[before];
       const jump = `counter jump ${CHAIN}`;
-      const chain = `${table} ${insert.chain}`;
+      const chain = `${table} ${name}`;
       commands.push(next ? `insert rule ${chain} handle ${next.handle} ${jump}` : `add rule ${chain} ${jump}`);
     }
     for (const { chain, number } of take) {
@@ -80,18 +94,27 @@ export class NftFilter implements Filter {
   }
 
   async #read(chain: string): Promise<readonly NftRule[] | undefined> {
+    const rules = await this.#list(chain);
+    return rules?.map(({ handle, expr }) => ({ handle, rule: fromNft(expr) }));
+  }
+
+  async #list(chain: string): Promise<readonly ListedRule[] | undefined> {
     try {
       const objects = await this.#nftables.list(`list chain ${this.#table} ${chain}`);
-      return objects.flatMap(({ rule }) => {
-        if (rule === undefined) return [];
-        const { handle, expr } = rule as { handle: number; expr: readonly Expression[] };
-        return [{ handle, rule: fromNft(expr) }];
-      });
+      return objects.flatMap(({ rule }) => (rule === undefined ? [] : [rule as ListedRule]));
     } catch (error) {
       if (isKernelError(error, "ENOENT")) return undefined;
       throw error;
     }
   }
+}
+
+/** The links that a rule is for, by whole names. */
+function linksIn({ expr }: ListedRule): readonly string[] {
+  return expr.flatMap(({ match }) => {
+    const link = linkMatch(match as LinkMatch | undefined);
+    return link === undefined || link.endsWith("+") ? [] : [link.slice(3)];
+  });
 }
 
 const FLAGS: Readonly<Record<string, string>> = { iifname: "-i", oifname: "-o" };

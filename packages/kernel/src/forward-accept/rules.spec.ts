@@ -53,10 +53,24 @@ describe("the rules", () => {
   });
 });
 
+describe("links beside ours", () => {
+  const more = (dockers: string[], others: string[]) => rulesFor("pt-", [], { dockers, others });
+
+  it("are Docker's when its rules say so, whatever they are called", () => {
+    const added = more(["custom0", "br-0123456789ab", "docker0"], ["eth0"]).filter((rule) => !rules.includes(rule));
+    expect(added).toEqual(["-i pt-+ -o custom0 -j RETURN", "-i custom0 -o pt-+ -j RETURN"]);
+  });
+
+  it("are let through although their names begin as Docker's do", () => {
+    const all = more([], ["br-lan", "eth0"]);
+    expect(all).toEqual(["-i pt-+ -o br-lan -j ACCEPT", "-i br-lan -o pt-+ -j ACCEPT", ...rules]);
+  });
+});
+
 describe("without Docker", () => {
   it("a new chain is called first in FORWARD", () => {
     const change = planAccept(table({ forward: ["-j OTHER"] }), rules);
-    expect(change).toEqual({ refill: rules, insert: { chain: "FORWARD", before: 0 }, take: [], drop: false });
+    expect(change).toEqual({ refill: rules, insert: [{ chain: "FORWARD", before: 0 }], take: [], drop: false });
   });
 
   it("nothing changes once it is called, wherever in FORWARD", () => {
@@ -65,26 +79,54 @@ describe("without Docker", () => {
 });
 
 describe("with Docker", () => {
-  it("the call moves from FORWARD to DOCKER-USER", () => {
-    const before = table({ forward: ["-j DOCKER-USER", JUMP], dockerUser: [], ours: rules });
-    const take = [{ chain: "FORWARD", number: 1 }];
-    expect(planAccept(before, rules)).toEqual({ insert: { chain: "DOCKER-USER", before: 0 }, take, drop: false });
+  const forward = ["-j DOCKER-USER", "-j DOCKER-FORWARD", JUMP];
+
+  it("one call is in DOCKER-USER, and one behind Docker's call of it, for when Docker takes that out", () => {
+    const before = table({ forward: forward.slice(0, 2), dockerUser: [], ours: rules });
+    const insert = [
+      { chain: "DOCKER-USER", before: 0 },
+      { chain: "FORWARD", before: 2 },
+    ];
+    expect(planAccept(before, rules)).toEqual({ insert, take: [], drop: false });
+    expect(planAccept(table({ forward, dockerUser: [JUMP], ours: rules }), rules)).toBeUndefined();
+  });
+
+  it("the call that was in FORWARD before Docker came is the second one", () => {
+    const before = table({ forward: ["-j DOCKER-USER", JUMP, "-j DOCKER-FORWARD"], dockerUser: [], ours: rules });
+    const insert = [{ chain: "DOCKER-USER", before: 0 }];
+    expect(planAccept(before, rules)).toEqual({ insert, take: [], drop: false });
+  });
+
+  it("no call stands before DOCKER-USER, where the administrator's rules would be too late", () => {
+    const before = table({ forward: [JUMP, "-j DOCKER-USER"], dockerUser: [JUMP], ours: rules });
+    const insert = [{ chain: "FORWARD", before: 2 }];
+    const take = [{ chain: "FORWARD", number: 0 }];
+    expect(planAccept(before, rules)).toEqual({ insert, take, drop: false });
+  });
+
+  it("nothing changes while Docker has taken its call out", () => {
+    const before = table({ forward: forward.slice(1), dockerUser: [JUMP], ours: rules });
+    expect(planAccept(before, rules)).toBeUndefined();
   });
 
   it("the call stands behind what the administrator wrote, and before Docker's RETURN", () => {
     const dockerUser = ["-s 192.0.2.0/24 -j DROP", "-j RETURN"];
-    const change = planAccept(table({ dockerUser, ours: rules }), rules);
-    expect(change?.insert).toEqual({ chain: "DOCKER-USER", before: 1 });
+    const change = planAccept(table({ forward, dockerUser, ours: rules }), rules);
+    expect(change?.insert).toEqual([{ chain: "DOCKER-USER", before: 1 }]);
   });
 
   it("a call behind the RETURN is never reached, so it moves before it", () => {
-    const change = planAccept(table({ dockerUser: ["-j RETURN", JUMP], ours: rules }), rules);
-    expect(change).toMatchObject({ insert: { before: 0 }, take: [{ chain: "DOCKER-USER", number: 1 }] });
+    const change = planAccept(table({ forward, dockerUser: ["-j RETURN", JUMP], ours: rules }), rules);
+    expect(change).toMatchObject({ insert: [{ before: 0 }], take: [{ chain: "DOCKER-USER", number: 1 }] });
   });
 
-  it("one call is enough", () => {
-    const change = planAccept(table({ dockerUser: [JUMP, JUMP], ours: rules }), rules);
-    expect(change).toEqual({ take: [{ chain: "DOCKER-USER", number: 1 }], drop: false });
+  it("one call a chain is enough", () => {
+    const change = planAccept(table({ forward: [...forward, JUMP], dockerUser: [JUMP, JUMP], ours: rules }), rules);
+    const take = [
+      { chain: "FORWARD", number: 3 },
+      { chain: "DOCKER-USER", number: 1 },
+    ];
+    expect(change).toEqual({ insert: [], take, drop: false });
   });
 });
 
@@ -97,7 +139,7 @@ describe("our chain", () => {
     ["is empty", []],
   ])("is written anew when it %s", (_, ours) => {
     const change = planAccept(table({ forward: [JUMP], ours }), rules);
-    expect(change).toEqual({ refill: rules, take: [], drop: false });
+    expect(change).toEqual({ refill: rules, insert: [], take: [], drop: false });
   });
 
   it("is removed with every call of it", () => {
@@ -106,7 +148,7 @@ describe("our chain", () => {
       { chain: "FORWARD", number: 1 },
       { chain: "DOCKER-USER", number: 0 },
     ];
-    expect(change).toEqual({ take, drop: true });
+    expect(change).toEqual({ insert: [], take, drop: true });
     expect(planRemoval(table({ forward: ["-j DOCKER-USER"], dockerUser: [] }))).toBeUndefined();
   });
 });
