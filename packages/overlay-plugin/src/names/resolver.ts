@@ -1,0 +1,94 @@
+// Serves names at addresses of this host: UDP and TCP, port 53.
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import { decide } from "./answer.ts";
+import { DnsStream, framed } from "./dns-stream.ts";
+import type { Forwarder } from "./forward.ts";
+import type { Upstreams } from "./upstreams.ts";
+import type { Zone } from "./zone.ts";
+
+/** A client that says nothing for that long is hung up on (RFC 7766, section 6.2.3: a few seconds). */
+const IDLE_MS = 5000;
+const MOST_CLIENTS = 128;
+
+export interface ResolverParts {
+  readonly zone: Zone;
+  readonly upstreams: Upstreams;
+  readonly forwarder: Forwarder;
+}
+
+export interface ListenAt {
+  /** One that this host has. */
+  readonly address: string;
+  readonly port?: number;
+  /** Whose names are asked for, by the asker's address. */
+  networksOf(asker: string): readonly string[];
+}
+
+/** @throws Error EADDRINUSE, EADDRNOTAVAIL as Node has them; then nothing is left open */
+export async function listen(parts: ResolverParts, at: ListenAt): Promise<AsyncDisposable> {
+  const { address, port = 53 } = at;
+  await using opened = new AsyncDisposableStack();
+  const udp = createSocket(address.includes(":") ? "udp6" : "udp4");
+  opened.defer(() => void udp.close());
+  udp.bind(port, address);
+  await once(udp, "listening");
+  // An answer to a client that has gone comes back as an error; the socket is none the worse for it.
+  udp.on("error", () => undefined);
+  udp.on("message", (query, from) => void overUdp(parts, at, udp, query, from));
+
+  const clients = new Set<Socket>();
+  const tcp = createServer((client) => {
+    clients.add(client);
+    client.on("close", () => clients.delete(client));
+    overTcp(parts, at, client);
+  });
+  tcp.maxConnections = MOST_CLIENTS;
+  opened.defer(() => close(tcp, clients));
+  tcp.listen(port, address);
+  await once(tcp, "listening");
+  tcp.on("error", () => undefined);
+  return opened.move();
+}
+
+async function overUdp(parts: ResolverParts, at: ListenAt, socket: UdpSocket, query: Buffer, from: RemoteInfo) {
+  const networks = at.networksOf(from.address);
+  const answer = await respond(parts, query, networks, "udp");
+  try {
+    if (answer) socket.send(answer, from.port, from.address);
+  } catch {
+    // Closed meanwhile; the client asks somebody else.
+  }
+}
+
+function overTcp(parts: ResolverParts, at: ListenAt, client: Socket): void {
+  const networks = at.networksOf(client.remoteAddress ?? "");
+  client.setTimeout(IDLE_MS, () => client.destroy());
+  client.on("error", () => undefined);
+  const stream = new DnsStream((query) => {
+    void respond(parts, query, networks, "tcp").then((answer) => {
+      if (answer && client.writable) client.write(framed(answer));
+    });
+  });
+  client.on("data", (bytes) => stream.take(bytes));
+}
+
+async function respond(
+  { zone, upstreams, forwarder }: ResolverParts,
+  query: Buffer,
+  networks: readonly string[],
+  transport: "udp" | "tcp",
+): Promise<Buffer | undefined> {
+  const decision = decide(query, { networks, transport }, zone);
+  if (decision.kind === "silence") return undefined;
+  if (decision.kind === "answer") return decision.packet;
+  return (await forwarder.ask(query, await upstreams.servers(), transport)) ?? decision.refusal;
+}
+
+async function close(tcp: Server, clients: ReadonlySet<Socket>): Promise<void> {
+  for (const client of clients) client.destroy();
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  tcp.close(() => resolve(undefined));
+  await promise;
+}
