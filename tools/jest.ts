@@ -24,7 +24,8 @@ const patient = [...jest, "--testTimeout=30000"];
 const perProject: Record<string, readonly string[]> = {
   unit: patient,
   netns: [...namespace, ...patient, "--runInBand"],
-  e2e: [...jest, "--runInBand"],
+  // A suite waits for dockerd more than it works, and has hosts of its own: two at once share a small machine well.
+  e2e: [...jest, "--maxWorkers=2"],
 };
 
 // lerna forces colours on whatever it runs, and tests compare what programs print.
