@@ -1,6 +1,6 @@
 // What we have promised, durable, with a copy in memory so that a plan can look at all of it at once.
 import type { EndpointId, Family, NetworkId } from "@portolan/sdk";
-import type { Schema, Store } from "@portolan/state";
+import { Mirror, type Schema, type Store } from "@portolan/state";
 import type { GatewayMode } from "./options.ts";
 
 /**
@@ -86,28 +86,16 @@ export interface EndpointRecord {
 export const schema: Schema = { collections: ["networks", "endpoints"], migrations: [] };
 
 export class Records {
-  readonly #store: Store;
-  readonly #networks: Map<NetworkId, NetworkRecord>;
-  readonly #endpoints: Map<EndpointId, EndpointRecord>;
+  readonly #networks: Mirror<NetworkRecord>;
+  readonly #endpoints: Mirror<EndpointRecord>;
 
-  private constructor(
-    store: Store,
-    networks: Map<NetworkId, NetworkRecord>,
-    endpoints: Map<EndpointId, EndpointRecord>,
-  ) {
-    this.#store = store;
+  private constructor(networks: Mirror<NetworkRecord>, endpoints: Mirror<EndpointRecord>) {
     this.#networks = networks;
     this.#endpoints = endpoints;
   }
 
   static async load(store: Store): Promise<Records> {
-    const networks = await store.collection<NetworkRecord>("networks").list();
-    const endpoints = await store.collection<EndpointRecord>("endpoints").list();
-    return new Records(
-      store,
-      new Map(networks.map(([, record]) => [record.id, record])),
-      new Map(endpoints.map(([, record]) => [record.id, record])),
-    );
+    return new Records(await Mirror.load(store, "networks"), await Mirror.load(store, "endpoints"));
   }
 
   network(id: NetworkId): NetworkRecord | undefined {
@@ -119,36 +107,30 @@ export class Records {
   }
 
   get networks(): readonly NetworkRecord[] {
-    return [...this.#networks.values()];
+    return this.#networks.all;
   }
 
   get endpoints(): readonly EndpointRecord[] {
-    return [...this.#endpoints.values()];
+    return this.#endpoints.all;
   }
 
   endpointsOf(network: NetworkId): readonly EndpointRecord[] {
     return this.endpoints.filter((endpoint) => endpoint.network === network);
   }
 
-  // Memory follows the store, never the other way round: what could not be written has not happened.
-
-  async putNetwork(record: NetworkRecord): Promise<void> {
-    await this.#store.commit([{ collection: "networks", key: record.id, value: record }]);
-    this.#networks.set(record.id, record);
+  putNetwork(record: NetworkRecord): Promise<void> {
+    return this.#networks.put(record);
   }
 
-  async putEndpoint(record: EndpointRecord): Promise<void> {
-    await this.#store.commit([{ collection: "endpoints", key: record.id, value: record }]);
-    this.#endpoints.set(record.id, record);
+  putEndpoint(record: EndpointRecord): Promise<void> {
+    return this.#endpoints.put(record);
   }
 
-  async forgetNetwork(id: NetworkId): Promise<void> {
-    await this.#store.commit([{ collection: "networks", key: id, value: undefined }]);
-    this.#networks.delete(id);
+  forgetNetwork(id: NetworkId): Promise<void> {
+    return this.#networks.forget(id);
   }
 
-  async forgetEndpoint(id: EndpointId): Promise<void> {
-    await this.#store.commit([{ collection: "endpoints", key: id, value: undefined }]);
-    this.#endpoints.delete(id);
+  forgetEndpoint(id: EndpointId): Promise<void> {
+    return this.#endpoints.forget(id);
   }
 }

@@ -12,8 +12,9 @@ export interface Medium extends AsyncDisposable {
   /** In the order of the keys' bytes. */
   list(collection: string): Promise<readonly (readonly [key: string, text: string])[]>;
   /**
-   * All or nothing, in the order given, durable when the promise resolves.
+   * All or nothing, in the order given, durable when the promise resolves; calls take effect in the order in which they came.
+   * @param applied called in the turn in which the changes become durable
    * @returns how many records were written or removed
    */
-  apply(changes: readonly TextChange[]): Promise<number>;
+  apply(changes: readonly TextChange[], applied?: () => void): Promise<number>;
 }

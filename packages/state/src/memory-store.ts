@@ -67,13 +67,14 @@ class MemoryMedium implements Medium {
     return [...this.#table(collection)].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   }
 
-  async apply(changes: readonly TextChange[]): Promise<number> {
+  async apply(changes: readonly TextChange[], applied?: () => void): Promise<number> {
     let count = 0;
     for (const { collection, key, text } of changes) {
       const table = this.#table(collection);
       if (text !== undefined) table.set(key, text);
       if (text !== undefined || table.delete(key)) count += 1;
     }
+    applied?.();
     return count;
   }
 

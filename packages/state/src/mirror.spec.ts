@@ -1,6 +1,6 @@
 import { MemoryDisk, openMemoryStore } from "./memory-store.ts";
 import { Mirror } from "./mirror.ts";
-import type { Schema } from "./store.ts";
+import type { CommitHook, Schema } from "./store.ts";
 
 interface Ship {
   readonly id: string;
@@ -9,7 +9,7 @@ interface Ship {
 
 const schema: Schema = { collections: ["ships"], migrations: [] };
 
-async function open(disk: MemoryDisk, onCommit?: () => void) {
+async function open(disk: MemoryDisk, onCommit?: CommitHook) {
   const { store } = await openMemoryStore({ disk, schema, ...(onCommit && { onCommit }) });
   return { store, ships: await Mirror.load<Ship>(store, "ships") };
 }
@@ -39,4 +39,14 @@ it("has nothing that could not be written, and keeps what could not be deleted",
   await expect(ships.put({ id: "cog", port: "Visby" })).rejects.toThrow("no space left");
   await expect(ships.forget("cog")).rejects.toThrow("no space left");
   expect(ships.all).toEqual([{ id: "cog", port: "Bergen" }]);
+});
+
+it("changes in the turn in which the store does: nobody sees the one without the other", async () => {
+  const seen: unknown[] = [];
+  const { ships } = await open(new MemoryDisk(), (moment) => void seen.push(`${moment}: ${ships.get("cog")?.port}`));
+  const putting = ships.put({ id: "cog", port: "Bergen" });
+  expect(ships.get("cog")?.port).toBe("Bergen");
+  await putting;
+  await ships.forget("cog");
+  expect(seen).toEqual(["before: undefined", "after: Bergen", "before: Bergen", "after: undefined"]);
 });

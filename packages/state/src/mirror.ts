@@ -1,7 +1,10 @@
 // A collection with a copy in memory, for plans that look at all of it at once.
 import type { Store } from "./store.ts";
 
-/** Memory follows the store, never the other way round: what could not be written has not happened. */
+/**
+ * Memory follows the store, in the same turn and never the other way round: what could not be written has not happened, and
+ * what was written is what everybody sees.
+ */
 export class Mirror<T extends { readonly id: string }> {
   readonly #store: Store;
   readonly #collection: string;
@@ -30,13 +33,15 @@ export class Mirror<T extends { readonly id: string }> {
 
   /** Durable when the promise resolves. */
   async put(record: T): Promise<void> {
-    await this.#store.commit([{ collection: this.#collection, key: record.id, value: record }]);
-    this.#records.set(record.id, record);
+    await this.#store.commit([{ collection: this.#collection, key: record.id, value: record }], () => {
+      this.#records.set(record.id, record);
+    });
   }
 
   /** Durable when the promise resolves; nothing happens when there is no such record. */
   async forget(id: string): Promise<void> {
-    await this.#store.commit([{ collection: this.#collection, key: id, value: undefined }]);
-    this.#records.delete(id);
+    await this.#store.commit([{ collection: this.#collection, key: id, value: undefined }], () => {
+      this.#records.delete(id);
+    });
   }
 }

@@ -5,7 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openDatabase } from "./open-database.ts";
 import { openStore } from "./open-store.ts";
+import { pragmaNumber } from "./sqlite.ts";
 import { storeContract } from "./testing/contract.ts";
 
 const schema = { collections: ["records"], migrations: [] };
@@ -83,6 +86,43 @@ describe("the state file", () => {
     other.close();
     expect(row?.mtu).toBe(1400);
     expect(mode?.journal_mode).toBe("wal");
+  });
+
+  it("has each commit on the disk before anyone is told", async () => {
+    await fill(1);
+    const database = openDatabase(path);
+    // 2 is FULL, https://www.sqlite.org/pragma.html#pragma_synchronous
+    expect(pragmaNumber(database, "synchronous")).toBe(2);
+    database.close();
+  });
+
+  it("waits for another program's transaction without keeping the process from its work, and in the order of the calls", async () => {
+    await using store = (await openStore({ path, schema })).store;
+    const records = store.collection<number>("records");
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    const puts = [records.put("a", 1), records.put("a", 2)];
+    await sleep(50);
+    other.exec("COMMIT");
+    puts.push(records.put("a", 3), records.put("b", 1));
+    await Promise.all(puts);
+    other.close();
+    expect(await records.list()).toEqual([
+      ["a", 3],
+      ["b", 1],
+    ]);
+  });
+
+  it("opens once another program has ended its transaction", async () => {
+    await fill(1);
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    const opening = openStore({ path, schema });
+    await sleep(50);
+    other.exec("COMMIT");
+    other.close();
+    await using store = (await opening).store;
+    expect(await store.collection("records").list()).toHaveLength(1);
   });
 
   it("is readable by its owner only", async () => {

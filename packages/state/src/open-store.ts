@@ -1,18 +1,16 @@
-// Opens the embedded store: lock, damage check, schema.
-import { chmodSync, mkdirSync } from "node:fs";
+// Opens the embedded store: lock, database, schema.
+import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { lockFor } from "./lock.ts";
 import { bringForward, mustKnow } from "./migrate.ts";
+import { APPLICATION_ID, openDatabase, tablesOf } from "./open-database.ts";
 import { setAside } from "./quarantine.ts";
 import { RecordStore } from "./record-store.ts";
-import { Damage, isDamage, pragmaNumber, transaction, unusable } from "./sqlite.ts";
+import { isDamage, pragmaNumber, transaction, unusable, whenNotBusy } from "./sqlite.ts";
 import { createTable, SqliteMedium } from "./sqlite-medium.ts";
 import { StateError } from "./state-error.ts";
 import { schemaNumber, type CommitHook, type Opened, type Schema } from "./store.ts";
-
-/** "PTLN": in the file's header, so that `file` and we know whose it is. */
-const APPLICATION_ID = 0x50544c4e;
 
 export interface OpenOptions {
   /** The database file; its directory is made when missing. `<path>.lock` and SQLite's own files stand beside it. */
@@ -26,10 +24,9 @@ export interface OpenOptions {
  * without memory is better than none; `quarantined` then says where to look.
  * @throws StateError: in use by another process, written by a newer release, somebody else's file, or not accessible
  */
-// eslint-disable-next-line @typescript-eslint/require-await -- a store elsewhere than in a file opens by waiting
 export async function openStore(options: OpenOptions): Promise<Opened> {
   try {
-    return open(options);
+    return await whenNotBusy(() => open(options));
   } catch (cause) {
     throw cause instanceof StateError ? cause : unusable("open", options.path, cause);
   }
@@ -42,11 +39,11 @@ function open({ path, schema, onCommit }: OpenOptions): Opened {
   let database: DatabaseSync;
   let quarantined: string | undefined;
   try {
-    database = openChecked(path);
+    database = openDatabase(path);
   } catch (error) {
     if (!isDamage(error)) throw error;
     quarantined = setAside(path, new Date());
-    database = openChecked(path);
+    database = openDatabase(path);
   }
   resources.defer(() => database.close());
   const found = bringToSchema(database, path, schema);
@@ -57,35 +54,6 @@ function open({ path, schema, onCommit }: OpenOptions): Opened {
     ...(quarantined === undefined ? {} : { quarantined }),
     ...(found === schemaNumber(schema) ? {} : { migratedFrom: found }),
   };
-}
-
-/** Reads every page once, so that damage shows now and not in the middle of a request. */
-function openChecked(path: string): DatabaseSync {
-  const database = new DatabaseSync(path);
-  try {
-    database.exec("PRAGMA busy_timeout = 2000");
-    // Before anything is written: a stranger's file stays as it is.
-    mustBeOurs(database, path);
-    database.exec("PRAGMA journal_mode = WAL");
-    database.exec("PRAGMA synchronous = FULL");
-    const verdict = database.prepare("PRAGMA integrity_check(1)").get()?.integrity_check;
-    if (verdict !== "ok") throw new Damage(String(verdict));
-    chmodSync(path, 0o600);
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
-}
-
-function tablesOf(database: DatabaseSync): readonly string[] {
-  const rows = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
-  return rows.map((row) => String(row.name));
-}
-
-function mustBeOurs(database: DatabaseSync, path: string): void {
-  if (tablesOf(database).length === 0 || pragmaNumber(database, "application_id") === APPLICATION_ID) return;
-  throw new StateError("foreign", `${path} is a database of another program: choose another state directory`);
 }
 
 /** @returns the schema number found; a new file counts as up to date */

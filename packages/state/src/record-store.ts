@@ -34,8 +34,8 @@ export class RecordStore implements Store {
     };
   }
 
-  async commit(changes: readonly Change[]): Promise<void> {
-    await this.#commit(changes);
+  async commit(changes: readonly Change[], applied?: () => void): Promise<void> {
+    await this.#commit(changes, applied);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -44,11 +44,11 @@ export class RecordStore implements Store {
     await this.#medium[Symbol.asyncDispose]();
   }
 
-  async #commit(changes: readonly Change[]): Promise<number> {
+  async #commit(changes: readonly Change[], applied?: () => void): Promise<number> {
     const encoded = changes.map((change) => this.#encode(change));
     const medium = this.#open;
     this.#onCommit?.("before", changes);
-    const count = await medium.apply(encoded);
+    const count = await medium.apply(encoded, applied);
     this.#onCommit?.("after", changes);
     return count;
   }

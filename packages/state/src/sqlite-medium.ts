@@ -1,7 +1,7 @@
 // Text in SQLite: one table a collection, key and value, as plain as the `sqlite3` command line can show it.
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Medium, TextChange } from "./medium.ts";
-import { transaction, unusable } from "./sqlite.ts";
+import { transaction, unusable, whenNotBusy } from "./sqlite.ts";
 
 /** The statements that make a collection's table; nothing when it is there. */
 export function createTable(name: string): string {
@@ -22,6 +22,8 @@ export class SqliteMedium implements Medium {
   readonly #path: string;
   readonly #lock: Disposable;
   readonly #tables = new Map<string, Table>();
+  /** The last commit of those that wait for another program to let go of the file. */
+  #waiting: Promise<unknown> | undefined;
 
   constructor(database: DatabaseSync, path: string, lock: Disposable) {
     this.#database = database;
@@ -30,33 +32,50 @@ export class SqliteMedium implements Medium {
   }
 
   async get(collection: string, key: string): Promise<string | undefined> {
-    const row = this.#try("read", () => this.#table(collection).get.get(key));
+    const row = this.#read(() => this.#table(collection).get.get(key));
     return row && String(row.value);
   }
 
   async list(collection: string): Promise<readonly (readonly [string, string])[]> {
-    const rows = this.#try("read", () => this.#table(collection).list.all());
+    const rows = this.#read(() => this.#table(collection).list.all());
     return rows.map((row) => [String(row.key), String(row.value)]);
   }
 
-  async apply(changes: readonly TextChange[]): Promise<number> {
-    return this.#try("write", () =>
-      transaction(this.#database, () => {
-        let count = 0;
-        for (const { collection, key, text } of changes) {
-          const table = this.#table(collection);
-          const done = text === undefined ? table.delete.run(key) : table.put.run(key, text);
-          count += Number(done.changes);
-        }
-        return count;
-      }),
-    );
+  async apply(changes: readonly TextChange[], applied?: () => void): Promise<number> {
+    const before = this.#waiting;
+    const write = () => {
+      const count = this.#write(changes);
+      applied?.();
+      return count;
+    };
+    const writing = whenNotBusy(write, before);
+    this.#waiting = writing;
+    try {
+      return await writing;
+    } catch (cause) {
+      throw unusable("write", this.#path, cause);
+    } finally {
+      if (this.#waiting === writing) this.#waiting = undefined;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#waiting?.catch(() => undefined);
     // The lock goes last: closing folds the write-ahead log into the file.
     using _lock = this.#lock;
     this.#database.close();
+  }
+
+  #write(changes: readonly TextChange[]): number {
+    return transaction(this.#database, () => {
+      let count = 0;
+      for (const { collection, key, text } of changes) {
+        const table = this.#table(collection);
+        const done = text === undefined ? table.delete.run(key) : table.put.run(key, text);
+        count += Number(done.changes);
+      }
+      return count;
+    });
   }
 
   #table(name: string): Table {
@@ -74,11 +93,11 @@ export class SqliteMedium implements Medium {
     return table;
   }
 
-  #try<T>(verb: "read" | "write", work: () => T): T {
+  #read<T>(work: () => T): T {
     try {
       return work();
     } catch (cause) {
-      throw unusable(verb, this.#path, cause);
+      throw unusable("read", this.#path, cause);
     }
   }
 }

@@ -1,5 +1,6 @@
 // The few things about node:sqlite that the rest of the package should not have to know.
 import type { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
 import { StateError } from "./state-error.ts";
 
 // Result codes, https://www.sqlite.org/rescode.html; the low byte of an extended code is its primary code.
@@ -16,6 +17,28 @@ function resultCode(error: unknown): number | undefined {
 
 export function isBusy(error: unknown): boolean {
   return resultCode(error) === BUSY;
+}
+
+/** SQLite's own waiting keeps the whole process from working, so it is short, in milliseconds, and the rest of it is ours. */
+export const BUSY_MS = 10;
+const PATIENCE_MS = 5_000;
+const PAUSE_MS = 20;
+
+/**
+ * Runs `work` at once, or after `before` has come to an end, and again for up to 5 s while another program writes to the
+ * database, as somebody at the `sqlite3` command line may.
+ */
+export async function whenNotBusy<T>(work: () => T, before?: Promise<unknown>): Promise<T> {
+  if (before) await before.catch(() => undefined);
+  const until = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return work();
+    } catch (error) {
+      if (!isBusy(error) || performance.now() > until) throw error;
+    }
+    await sleep(PAUSE_MS);
+  }
 }
 
 /** What an integrity check found, for damage that SQLite itself would not have stumbled over yet. */

@@ -21,8 +21,12 @@ export interface Collection<T> {
 export interface Store extends AsyncDisposable {
   /** @param name a name that the schema declares */
   collection<T>(name: string): Collection<T>;
-  /** All or nothing, in the order given, and durable when the promise resolves. */
-  commit(changes: readonly Change[]): Promise<void>;
+  /**
+   * All or nothing, in the order given, and durable when the promise resolves.
+   * @param applied called in the very turn in which the changes become durable, so that no code sees a copy in memory that
+   * tells something else than the store
+   */
+  commit(changes: readonly Change[], applied?: () => void): Promise<void>;
 }
 
 /** Brings one record to the next schema; undefined drops it. */
