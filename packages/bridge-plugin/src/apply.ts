@@ -1,6 +1,7 @@
 // Layouts to kernel: what is missing is made, what is there is left alone, and each step has its inverse.
-import type { BridgeSpec, Kernel, VethSpec } from "@portolan/kernel";
+import type { BridgeSpec, Kernel, Link, VethSpec } from "@portolan/kernel";
 import { PluginError, type Undo } from "@portolan/sdk";
+import { adopt, giveBack } from "./adoption.ts";
 import type { Firewall } from "./firewall.ts";
 import type { EndpointLayout, NetworkLayout } from "./layout.ts";
 
@@ -16,16 +17,19 @@ export async function applyNetwork(
   isNew: boolean,
   undo: Undo,
 ): Promise<void> {
-  const { bridge, addresses, sysctls, elements } = layout;
+  const { bridge, adopted, addresses, sysctls, elements } = layout;
   const { name } = bridge;
   const found = await kernel.links.get(name);
-  if (!found) {
+  if (adopted) {
+    if (isNew) undo.add(`give ${name} back as it was`, () => giveBack(kernel, layout, adopted));
+    await adopt(kernel, found, layout, adopted);
+  } else if (!found) {
     await kernel.links.createBridge(bridge);
     undo.add(`remove bridge ${name}`, async () => {
       await kernel.links.remove(name);
     });
   } else {
-    if (found.kind !== "bridge" || !isOurs(found.alias, bridge.alias)) throw strangerAt(name);
+    if (found.kind !== "bridge" || !isOurs(found, bridge)) throw strangerAt(name);
     if (found.alias === undefined || (bridge.mtu !== undefined && found.mtu !== bridge.mtu)) {
       const { alias, mtu } = bridge;
       await kernel.links.change(name, { ...(alias !== undefined && { alias }), ...(mtu !== undefined && { mtu }) });
@@ -47,12 +51,12 @@ export async function applyNetwork(
   if (found?.up !== true) await kernel.links.change(name, { up: true });
 }
 
-/** @returns whether there was a bridge to remove */
-export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: NetworkLayout): Promise<boolean> {
+/** A bridge that was there before the network stays, as it was. */
+export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: NetworkLayout): Promise<void> {
   // The other way round, the network would be open for a moment.
-  const removed = await removeLink(kernel, layout.bridge);
+  if (layout.adopted) await giveBack(kernel, layout, layout.adopted);
+  else await removeLink(kernel, layout.bridge);
   await firewall.remove(layout.elements);
-  return removed;
 }
 
 /** @throws PluginError when a stranger has the link's name, KernelError */
@@ -72,7 +76,7 @@ async function applyVeth(kernel: Kernel, veth: VethSpec, undo: Undo): Promise<vo
     });
     return;
   }
-  if (found.kind !== "veth" || !isOurs(found.alias, alias)) throw strangerAt(name);
+  if (found.kind !== "veth" || !isOurs(found, { alias })) throw strangerAt(name);
   // Its bridge may be a new one, under the same name.
   const { master, mtu } = veth;
   const bridge = master === undefined ? undefined : await kernel.links.get(master);
@@ -91,16 +95,20 @@ async function applyVeth(kernel: Kernel, veth: VethSpec, undo: Undo): Promise<vo
  */
 export async function removeLink(
   kernel: Kernel,
-  { name, alias }: Pick<BridgeSpec, "name" | "alias">,
+  { name, ...mark }: Pick<BridgeSpec, "name" | "alias" | "mac">,
 ): Promise<boolean> {
   const found = await kernel.links.get(name);
-  if (!found || !isOurs(found.alias, alias)) return false;
+  if (!found || !isOurs(found, mark)) return false;
   return kernel.links.remove(name);
 }
 
-/** Without an alias it is ours too: the kernel takes the alias in a second message, and we may have died between the two. */
-function isOurs(alias: string | undefined, expected: string | undefined): boolean {
-  return alias === undefined || alias === expected;
+/**
+ * Without an alias it is ours too, if it has our MAC address: the kernel takes the alias in a second message, and we may have
+ * died between the two. Names of endpoints' links are nobody else's, whatever their MAC address.
+ */
+function isOurs(found: Link, { alias, mac }: { readonly alias?: string | undefined; readonly mac?: string }): boolean {
+  if (found.alias !== undefined) return found.alias === alias;
+  return mac === undefined || found.mac === mac;
 }
 
 function strangerAt(name: string): PluginError {

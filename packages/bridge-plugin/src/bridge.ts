@@ -49,7 +49,7 @@ export async function openBridge({ kernel, store, log, metrics, patience }: Brid
     ...(patience && { patience }),
   });
   return {
-    driver: new BridgeDriver({ kernel, firewall, records, removal, ports, locks, log }),
+    driver: new BridgeDriver({ kernel, firewall, guard, records, removal, ports, locks, log }),
     locks,
     async start() {
       // Before anything else: nobody else shall have the ports.

@@ -17,14 +17,16 @@ import {
   type NetworkRequest,
   type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
+import { lookAtLink } from "./adoption.ts";
 import { applyEndpoint, applyNetwork, removeLink } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureForwarding } from "./forwarding.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
-import { aliasOf, bridgeName, portName } from "./naming.ts";
+import type { FirewallGuard } from "./guard.ts";
+import { aliasOf, hasNameOfItsOwn, idInAlias, portName } from "./naming.ts";
 import { openElements, planOpenPorts, translatedAddresses } from "./open-ports.ts";
-import { knownEndpoint, planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
+import { chosenBridge, knownEndpoint, planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
 import { planGateways } from "./plan-subnets.ts";
 import { planPorts } from "./ports-plan.ts";
 import type { Ports } from "./ports.ts";
@@ -34,6 +36,7 @@ import type { Removal } from "./removal.ts";
 export interface DriverParts {
   readonly kernel: Kernel;
   readonly firewall: Firewall;
+  readonly guard: Pick<FirewallGuard, "letThrough">;
   readonly records: Records;
   readonly removal: Removal;
   readonly ports: Ports;
@@ -55,14 +58,21 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
-    const { kernel, firewall, records, log } = this.#parts;
+    const { kernel, firewall, guard, records, log } = this.#parts;
     return this.#aloneWithNetworks(call, async () => {
-      const { record, suspects, ignored } = planNetwork(request, records.networks);
+      const name = chosenBridge(request);
+      const found = name === "" ? undefined : await lookAtLink(kernel, name);
+      const { record, suspects, ignored } = planNetwork(request, records.networks, found);
       const { id } = record;
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
       for (const suspect of suspects) await this.#forget(suspect);
       const layout = networkLayout(record);
       await using undo = new Undo();
+      const isNamed = hasNameOfItsOwn(record.bridge);
+      if (isNamed)
+        undo.add(`take ${record.bridge} out of FORWARD`, async () => {
+          await guard.letThrough();
+        });
       const isNew = records.network(id)?.progress !== "made";
       if (!isNew) call.madeBefore?.();
       else {
@@ -70,6 +80,10 @@ export class BridgeDriver implements NetworkDriver {
         undo.add("forget the network", () => records.forgetNetwork(id));
       }
       await ensureForwarding(kernel.sysctls, layout.forwarding, log);
+      if (isNamed) await guard.letThrough();
+      const taken = layout.adopted?.taken ?? [];
+      if (isNew && taken.length > 0)
+        log.warn(`taking ${taken.join(", ")} off ${record.bridge} until the network is removed`, { network: id });
       await applyNetwork(kernel, firewall, layout, isNew, undo);
       await records.putNetwork({ ...record, progress: "made" });
       undo.commit();
@@ -77,17 +91,22 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   deleteNetwork({ networkId }: NetworkRequest, call: CallContext): Promise<void> {
-    const { kernel, records, removal } = this.#parts;
+    const { guard, records, removal, log } = this.#parts;
     return this.#aloneWithNetworks(call, async () => {
       const record = records.network(networkId);
       if (record) await removal.network(record);
-      // Our records may be lost; what the network's name leads to is not.
-      else await removeLink(kernel, { name: bridgeName(networkId), alias: aliasOf(networkId) });
+      else await removal.unrecordedNetwork(networkId);
+      if (record === undefined || !hasNameOfItsOwn(record.bridge)) return;
+      try {
+        await guard.letThrough();
+      } catch (error) {
+        log.warn("FORWARD still knows the bridge; the next look sees to it", { network: networkId, err: error });
+      }
     });
   }
 
   async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
-    const { kernel, records, removal, log } = this.#parts;
+    const { kernel, firewall, records, removal, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
     for (const old of plan.replaced) {
@@ -97,7 +116,10 @@ export class BridgeDriver implements NetworkDriver {
       });
       await removal.endpoint(old);
     }
-    await ensureForwarding(kernel.sysctls, networkLayout(plan.network).forwarding, log);
+    const layout = networkLayout(plan.network);
+    await ensureForwarding(kernel.sysctls, layout.forwarding, log);
+    // Its owner may have taken it down and made it again, as at every boot. What is mended stays mended.
+    if (layout.adopted) await applyNetwork(kernel, firewall, layout, false, new Undo());
     await using undo = new Undo();
     if (records.endpoint(endpoint)?.progress === "made") call.madeBefore?.();
     else {
@@ -176,7 +198,8 @@ export class BridgeDriver implements NetworkDriver {
     const { kernel, removal, log } = this.#parts;
     const bridge = await kernel.links.get(network.bridge);
     const ports = bridge ? await kernel.links.list({ master: network.bridge }) : [];
-    if (ports.some(({ peerElsewhere }) => peerElsewhere)) throw refusal;
+    // An adopted bridge may have links of others.
+    if (ports.some(({ peerElsewhere, alias }) => peerElsewhere && idInAlias(alias) !== undefined)) throw refusal;
     log.warn("dockerd hands out its addresses again: removing a network that it has forgotten", {
       network: network.id,
     });

@@ -4,7 +4,7 @@ import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout, type Element } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
-import { BRIDGE_PREFIX } from "./naming.ts";
+import { BRIDGE_PREFIX, hasNameOfItsOwn } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
 import { portElements } from "./port-elements.ts";
 import type { Records } from "./records.ts";
@@ -60,9 +60,19 @@ export class FirewallGuard implements AsyncDisposable {
     await this.#mendNow();
   }
 
+  /**
+   * Of bridges that have names of their own FORWARD knows only those that the records tell of.
+   * @returns whether anything had to be changed
+   */
+  letThrough(): Promise<boolean> {
+    const { kernel, records } = this.#parts;
+    const names = records.networks.map(({ bridge }) => bridge).filter(hasNameOfItsOwn);
+    return kernel.forwardAccept.ensure(BRIDGE_PREFIX, [...new Set(names)]);
+  }
+
   /** Looks at all that others may have changed, and puts back what is gone. */
   async #mend(): Promise<void> {
-    const { kernel, firewall, log } = this.#parts;
+    const { firewall, log } = this.#parts;
     const troubles: string[] = [];
     const attempt = async (what: string, work: () => Promise<void>) => {
       try {
@@ -82,7 +92,7 @@ export class FirewallGuard implements AsyncDisposable {
       log.warn("somebody removed the firewall rules; they are back");
     });
     await attempt("let traffic through FORWARD", async () => {
-      if (await kernel.forwardAccept.ensure(BRIDGE_PREFIX)) log.info("FORWARD lets our networks through");
+      if (await this.letThrough()) log.info("FORWARD lets our networks through");
     });
     await attempt("keep networks apart from Docker's own", async () => firewall.setDockers(await this.#links()));
     this.#troubles = troubles;

@@ -1,7 +1,8 @@
 // What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
 import type { BridgeSpec, VethSpec } from "@portolan/kernel";
 import { aliasOf, bridgeMac, peerName, portName } from "./naming.ts";
-import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
+import { addressesTaken } from "./plan-bridge.ts";
+import type { AdoptedRecord, EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
 /** An element of one of the firewall's sets. */
 export interface Element {
@@ -32,8 +33,16 @@ export interface Element {
   readonly text: string;
 }
 
+/** Of a bridge that is not ours. */
+export interface AdoptedLayout {
+  readonly had: AdoptedRecord;
+  /** Addresses that it has to do without. */
+  readonly taken: readonly string[];
+}
+
 export interface NetworkLayout {
   readonly bridge: BridgeSpec;
+  readonly adopted?: AdoptedLayout;
   readonly addresses: readonly string[];
   readonly sysctls: readonly (readonly [path: string, value: string])[];
   readonly elements: readonly Element[];
@@ -42,10 +51,15 @@ export interface NetworkLayout {
 }
 
 export function networkLayout(record: NetworkRecord): NetworkLayout {
-  const { id, bridge, internal, mtu, subnets, icc } = record;
+  const { id, bridge, adopted, internal, mtu, subnets, icc } = record;
   const families = subnets.map(({ family }) => family);
   return {
-    bridge: { name: bridge, mac: bridgeMac(id), alias: aliasOf(id), ...(mtu !== undefined && { mtu }) },
+    bridge: {
+      name: bridge,
+      ...(!adopted && { mac: bridgeMac(id), alias: aliasOf(id) }),
+      ...(mtu !== undefined && { mtu }),
+    },
+    ...(adopted && { adopted: { had: adopted, taken: addressesTaken(adopted, subnets) } }),
     addresses: subnets.flatMap(({ gateway, inhibited }) => (gateway === undefined || inhibited ? [] : [gateway])),
     sysctls: sysctls(record),
     elements: [
@@ -76,12 +90,20 @@ function access({ family, mode }: SubnetRecord, { bridge }: NetworkRecord): read
   return mode === "routed" ? [{ set: `routed${family}`, text: `"${bridge}"` }] : [];
 }
 
-function sysctls({ bridge, internal, subnets }: NetworkRecord): NetworkLayout["sysctls"] {
+function sysctls({ bridge, adopted, internal, subnets }: NetworkRecord): NetworkLayout["sysctls"] {
   // An isolated network's bridge has no address of the family, not even a link-local one.
   const families = subnets.filter(({ mode }) => mode !== "isolated").map(({ family }) => family);
   // The host's own connections to ports that are published on 127.0.0.1; the firewall keeps containers out of there.
   const loopback =
     families.includes(4) && !internal ? ([[`net/ipv4/conf/${bridge}/route_localnet`, "1"]] as const) : [];
+  if (adopted) {
+    // The host's own way of using IPv6 there is none of the network's business, unless the network has IPv6 as well.
+    const ipv6 = subnets.some(({ family }) => family === 6);
+    return [
+      ...loopback,
+      ...(ipv6 ? [[`net/ipv6/conf/${bridge}/disable_ipv6`, families.includes(6) ? "0" : "1"] as const] : []),
+    ];
+  }
   if (!families.includes(6)) {
     // Otherwise containers would reach the host's services by link-local addresses that nobody asked for.
     return [...loopback, [`net/ipv6/conf/${bridge}/disable_ipv6`, "1"]];

@@ -13,6 +13,11 @@ export function bridgeName(network: NetworkId): string {
   return `${BRIDGE_PREFIX}${shortened(network)}`;
 }
 
+/** Whether the user named it; the prefix tells nothing of such a bridge. */
+export function hasNameOfItsOwn(bridge: string): boolean {
+  return !bridge.startsWith(BRIDGE_PREFIX);
+}
+
 /** The end of the pair that stays with the bridge. */
 export function portName(endpoint: EndpointId): string {
   return `pv${shortened(endpoint)}`;

@@ -31,6 +31,15 @@ const linkNames: OptionType<readonly string[]> = {
   },
 };
 
+/** Names under /proc/sys/net that are no link's, and those that Docker gives to bridges of its own. */
+const NAMES_OF_OTHERS = /^(all|default|docker0|docker_gwbridge|br-[0-9a-f]{12})$/;
+
+/** Empty leaves it to the driver, as with the built-in one. */
+const bridgeName: OptionType<string> = {
+  allowed: "1 to 15 letters, digits, dots, dashes or underscores, and no name of Docker's own bridges",
+  parse: (text) => (/^([\w][\w.-]{0,14})?$/.test(text) && !NAMES_OF_OTHERS.test(text) ? text : undefined),
+};
+
 const notAddress = () => "nil ip";
 const notMode = (text: string) => `unknown gateway mode ${text}`;
 
@@ -40,6 +49,12 @@ export const networkOptions = optionTable(
       ...dockerMtu,
       defaultText: "the kernel's, 1500",
       help: `Largest packet of the bridge and its containers, in bytes; at least ${LEAST_MTU_FOR_IPV6} with IPv6.`,
+    }),
+    bridge: option({
+      keys: ["com.docker.network.bridge.name"],
+      type: bridgeName,
+      defaultText: "`pt-` and 12 digits of the id",
+      help: "The bridge's name. One that the host has already is used and stays: see Bridges of the host below.",
     }),
     icc: option({
       ...dockerBoolean("com.docker.network.bridge.enable_icc"),

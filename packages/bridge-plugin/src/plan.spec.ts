@@ -257,7 +257,7 @@ describe("a network's plan beside others", () => {
   it("refuses an overlap across address spaces, where dockerd may know both", () => {
     const known = other("10.40.0.0/24", "10.40.0.1/24", "PortolanLocal");
     expect(() => plan({}, [known])).toThrow(
-      `conflicts with network ${B} (pt-bbbbbbbbbbbb): networks have overlapping IPv4. ` +
+      `cannot create network ${A} (pt-aaaaaaaaaaaa): conflicts with network ${B} (pt-bbbbbbbbbbbb): networks have overlapping IPv4. ` +
         "10.40.0.0/24 and 10.40.0.0/24 overlap. Choose another --subnet.",
     );
   });
@@ -281,7 +281,7 @@ describe("a network's plan beside others", () => {
   it("refuses a bridge name that another network has", () => {
     const twin = `${A.slice(0, 12)}${"9".repeat(52)}` as NetworkId;
     const known = made({ id: twin, ipv4: [pool("10.41.0.0/24", "10.41.0.1/24")] });
-    expect(() => plan({}, [known])).toThrow(/same bridge name pt-aaaaaaaaaaaa/);
+    expect(() => plan({}, [known])).toThrow(/\(pt-aaaaaaaaaaaa\): networks have same bridge name/);
   });
 
   it("is the same when the same call comes again, and refused when it comes with other settings", () => {

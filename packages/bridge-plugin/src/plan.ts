@@ -10,8 +10,9 @@ import {
   type JoinReply,
   type Mac,
 } from "@portolan/sdk";
-import { bridgeName, endpointMac, peerName } from "./naming.ts";
+import { endpointMac, peerName } from "./naming.ts";
 import { LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
+import { planBridge, type FoundLink } from "./plan-bridge.ts";
 import { planSubnets } from "./plan-subnets.ts";
 import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
@@ -32,14 +33,24 @@ export interface Suspect {
   readonly refusal: PluginError;
 }
 
+/** The name that the user gave the bridge; empty leaves it to us. @throws PluginError */
+export function chosenBridge({ options }: CreateNetworkRequest): string {
+  return networkOptions.parse(options.driverOpts).values.bridge ?? "";
+}
+
 /**
  * @param known the records of all networks
+ * @param found the link that has the chosen bridge's name
  * @throws PluginError
  */
-export function planNetwork(request: CreateNetworkRequest, known: readonly NetworkRecord[]): NetworkPlan {
+export function planNetwork(
+  request: CreateNetworkRequest,
+  known: readonly NetworkRecord[],
+  found?: FoundLink,
+): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix } = values;
+  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix, bridge = "" } = values;
   const subnets = planSubnets(request, values);
   const hasIPv6 = subnets.some(({ family }) => family === 6);
   if (hasIPv6 && mtu > 0 && mtu < LEAST_MTU_FOR_IPV6) {
@@ -50,7 +61,7 @@ export function planNetwork(request: CreateNetworkRequest, known: readonly Netwo
   const record: NetworkRecord = {
     id,
     progress: "intent",
-    bridge: bridgeName(id),
+    ...planBridge(id, bridge, subnets, known, found),
     internal: options.internal,
     ...(mtu > 0 && { mtu }),
     ...(!icc && { icc }),
@@ -80,19 +91,21 @@ export function planNetwork(request: CreateNetworkRequest, known: readonly Netwo
  */
 function suspect(wanted: NetworkRecord, other: NetworkRecord): Suspect | undefined {
   const overlap = overlapOf(wanted, other);
-  if (!overlap) {
-    if (wanted.bridge !== other.bridge) return undefined;
-    throw new PluginError(`conflicts with network ${other.id}: networks have same bridge name ${other.bridge}`, {
-      hint: "Create the network again: it then gets another id, and its bridge another name.",
-    });
-  }
-  const { mine, theirs } = overlap;
-  const problem = `networks have overlapping IPv${mine.family}`;
-  const refusal = new PluginError(`conflicts with network ${other.id} (${other.bridge}): ${problem}`, {
-    hint: `${mine.subnet} and ${theirs.subnet} overlap. Choose another --subnet.`,
-  });
-  const sameSpace = mine.addressSpace === DOCKERS_ADDRESS_SPACE && theirs.addressSpace === DOCKERS_ADDRESS_SPACE;
-  if (other.progress === "removing" || (other.progress === "made" && sameSpace)) return { network: other, refusal };
+  if (!overlap && wanted.bridge !== other.bridge) return undefined;
+  const refuse = (problem: string, hint: string) =>
+    new PluginError(
+      `cannot create network ${wanted.id} (${wanted.bridge}): conflicts with network ${other.id} (${other.bridge}): ${problem}`,
+      { hint },
+    );
+  const refusal = overlap
+    ? refuse(
+        `networks have overlapping IPv${overlap.mine.family}`,
+        `${overlap.mine.subnet} and ${overlap.theirs.subnet} overlap. Choose another --subnet.`,
+      )
+    : refuse("networks have same bridge name", "Choose another com.docker.network.bridge.name.");
+  const spaces = [overlap?.mine.addressSpace, overlap?.theirs.addressSpace];
+  const isForgotten = other.progress === "made" && spaces.every((space) => space === DOCKERS_ADDRESS_SPACE);
+  if (other.progress === "removing" || isForgotten) return { network: other, refusal };
   throw refusal;
 }
 

@@ -1,4 +1,5 @@
 // After a restart, a reboot, or somebody's clumsy hand: what is mended, what is buried, and what is left alone.
+import { bridgeMac } from "./naming.ts";
 import { endpointId, networkId } from "./testing/calls.ts";
 import { NO_PATIENCE, TestHost } from "./testing/host.ts";
 
@@ -37,7 +38,7 @@ describe("a restart", () => {
       progress: "intent",
     });
     put("endpoints", { ...read("endpoints", endpointId("web")), id: endpointId("half"), progress: "intent" });
-    await host.kernel.links.createBridge({ name: "pt-half" });
+    await host.kernel.links.createBridge({ name: "pt-half", mac: bridgeMac(networkId("half")) });
     await host.kernel.links.createVeth({ name: `pv${endpointId("half").slice(0, 12)}`, peer: { name: "p" } });
     await host.restart();
     expect(await host.inventory()).toEqual(before);

@@ -107,8 +107,9 @@ export class Reconciler implements AsyncDisposable {
     await this.#retryRemovals();
     for (const { network, id } of ports.incomplete) await this.#aloneWithEndpoint(network, id, () => ports.restore(id));
     const links = await this.#links();
-    for (const { id, bridge, progress } of records.networks) {
-      if (progress !== "made" || (links.get(bridge)?.up === true && !this.#troubles.has(id))) continue;
+    for (const network of records.networks) {
+      const { id, progress } = network;
+      if (progress !== "made" || (this.#isWhole(network, links) && !this.#troubles.has(id))) continue;
       await this.#aloneWithNetwork(id, async () => {
         const record = records.network(id);
         if (record?.progress === "made") await this.#apply(record, links);
@@ -195,6 +196,14 @@ export class Reconciler implements AsyncDisposable {
         await removal.endpoint(endpoint);
       });
     }
+  }
+
+  /** A bridge that was made anew under its old name, as others do with theirs, has none of its ports. */
+  #isWhole({ id, bridge, adopted }: NetworkRecord, links: ReadonlyMap<string, Link>): boolean {
+    const link = links.get(bridge);
+    if (link?.up !== true || !adopted) return link?.up === true;
+    const ports = this.#parts.records.endpointsOf(id).map((endpoint) => links.get(portName(endpoint.id)));
+    return ports.every((port) => port === undefined || port.master === link.index);
   }
 
   #isStray({ alias }: Link): boolean {

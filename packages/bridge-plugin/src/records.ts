@@ -27,10 +27,21 @@ export interface SubnetRecord {
   readonly addressSpace: string;
 }
 
+/** What a bridge of somebody else's had before it became a network's, and gets back afterwards. */
+export interface AdoptedRecord {
+  readonly mtu: number;
+  /** With prefix lengths. */
+  readonly addresses: readonly string[];
+  /** Sysctls that networks change, by path. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
 export interface NetworkRecord {
   readonly id: NetworkId;
   readonly progress: Progress;
   readonly bridge: string;
+  /** The bridge is not ours: it was there first, and stays when the network goes. */
+  readonly adopted?: AdoptedRecord;
   readonly internal: boolean;
   /** In bytes; the kernel's default when missing. */
   readonly mtu?: number;

@@ -1,10 +1,10 @@
 // Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
 import type { Kernel } from "@portolan/kernel";
-import { PluginError, type Logger, type Metrics } from "@portolan/sdk";
+import { PluginError, type Logger, type Metrics, type NetworkId } from "@portolan/sdk";
 import { removeLink, removeNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
-import { aliasOf, portName } from "./naming.ts";
+import { aliasOf, bridgeMac, bridgeName, portName } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
 import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
@@ -48,6 +48,15 @@ export class Removal {
     await records.forgetNetwork(record.id);
     this.#count();
     return true;
+  }
+
+  /** Our records may be lost; what the network's name leads to is not, nor is our mark on a bridge with another name. */
+  async unrecordedNetwork(id: NetworkId): Promise<void> {
+    const { kernel } = this.#parts;
+    const mark = { alias: aliasOf(id), mac: bridgeMac(id) };
+    if (await removeLink(kernel, { name: bridgeName(id), ...mark })) return;
+    const named = (await kernel.links.list()).find(({ alias, kind }) => kind === "bridge" && alias === mark.alias);
+    if (named) await removeLink(kernel, { name: named.name, ...mark });
   }
 
   /** @returns whether it is gone, or else pending */

@@ -32,11 +32,13 @@ export function status({ records, removal, ports, guard, reconciler }: StatusPar
   };
 }
 
-function networkStatus({ id, progress, bridge, internal, mtu, subnets, options }: NetworkRecord) {
+function networkStatus({ id, progress, bridge, adopted, internal, mtu, subnets, options }: NetworkRecord) {
   return {
     id,
     progress,
     bridge,
+    /** It was there before the network, and stays. */
+    adopted: adopted !== undefined,
     internal,
     mtu,
     subnets: subnets.map(({ subnet, gateway }) => ({ subnet, gateway })),
