@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { run } from "../lab/command.ts";
 import { BARE_INIT, type Image } from "./image.ts";
 import type { Disk } from "./job.ts";
@@ -107,7 +108,7 @@ export async function power(machine: Machine, kvm: boolean): Promise<string | un
     log.write(text);
     const lines = (rest + text.replaceAll("\r", "")).split("\n");
     rest = lines.pop() ?? "";
-    lines.forEach(machine.say);
+    for (const line of lines) machine.say(stripVTControlCharacters(line));
   });
   child.stderr?.setEncoding("utf8").on("data", (text: string) => machine.say(`qemu: ${text.trimEnd()}`));
   const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();

@@ -11,7 +11,7 @@ for word in $(cat /proc/cmdline); do
   esac
 done
 export PORTOLAN_VM_AGAIN="$result/again" PORTOLAN_COUNTS="$result/counts" PORTOLAN_JUNIT="$result/junit.xml"
-export CI=true # the serial line looks like a terminal; nobody wants jest to redraw it
+export CI=true NO_COLOR=1 # the serial line looks like a terminal; nobody wants jest to redraw it
 . "$here/settings"
 
 echo "machine up after $(cut -d' ' -f1 /proc/uptime) s"
