@@ -71,6 +71,17 @@ export class FakeKernel implements Kernel {
     this.#host.dropLink(this.#mustFind(name));
   }
 
+  /** What dockerd does with a stacked link when its container ends: back under its name, and the sandbox after the last. */
+  moveHome(name: string): void {
+    for (const [path, inside] of this.#host.sandboxes) {
+      const link = inside.values().find((each) => each.name === name);
+      if (!link) continue;
+      inside.delete(link);
+      if (inside.size === 0) this.#host.sandboxes.delete(path);
+      this.#host.links.set(name, link);
+    }
+  }
+
   /** The sandbox ends, with the stacked links in it. */
   endSandbox(path: string): void {
     this.#host.sandboxes.delete(path);

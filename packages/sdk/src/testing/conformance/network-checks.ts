@@ -113,7 +113,7 @@ const replies: Check<NetworkConformanceOptions> = {
     const endpoint = sampleEndpoint(network, 2);
     await rig.must("NetworkDriver.CreateNetwork", bodies.createNetwork(network));
     for (let time = 1; time <= 2; time += 1) {
-      const body = bodies.createEndpoint(endpoint, "02:42:c0:ff:ee:01");
+      const body = bodies.createEndpoint(endpoint, options.chosenMac === false ? undefined : "02:42:c0:ff:ee:01");
       const reply = await rig.must("NetworkDriver.CreateEndpoint", body);
       const answered = (reply.Interface ?? {}) as Readonly<Record<string, unknown>>;
       for (const [name, given] of Object.entries(body.Interface as Record<string, string>)) {

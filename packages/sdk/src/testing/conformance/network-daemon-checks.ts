@@ -38,7 +38,8 @@ const lifeWith = (engine: EngineVersion): Check<Options> => ({
     await daemon.createNetwork("a", network(options, 1));
     await daemon.createNetwork("b", network(options, 2));
     await daemon.runContainer("one", { network: "a", ports: [{ container: 80 }] });
-    await daemon.runContainer("two", { network: "a", mac: "02:42:c0:ff:ee:02" });
+    const mac = options.chosenMac === false ? {} : { mac: "02:42:c0:ff:ee:02" };
+    await daemon.runContainer("two", { network: "a", ...mac });
     await daemon.connect("b", "one");
     await daemon.disconnect("a", "one");
     await daemon.connect("a", "one");
