@@ -1,6 +1,6 @@
 // Puts the parts together: one host's bridge networks, on whichever kernel and store.
 import type { Kernel } from "@portolan/kernel";
-import { KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
+import { endpointLock, KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
 import type { Store } from "@portolan/state";
 import { BridgeDriver } from "./driver.ts";
 import { Firewall } from "./firewall.ts";
@@ -35,7 +35,7 @@ export async function openBridge({ kernel, store, log, metrics, patience }: Brid
   const records = await Records.load(store);
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
   const firewall = new Firewall(kernel.nftables);
-  const ports = new Ports({ kernel, firewall, records, log });
+  const ports = new Ports({ kernel, firewall, records, locks, log });
   const removal = new Removal({ kernel, firewall, records, ports, log, metrics });
   const guard = new FirewallGuard({ kernel, firewall, records, locks, log });
   const reconciler = new Reconciler({
@@ -53,7 +53,8 @@ export async function openBridge({ kernel, store, log, metrics, patience }: Brid
     locks,
     async start() {
       // Before anything else: nobody else shall have the ports.
-      for (const { id } of ports.incomplete) await ports.restore(id);
+      for (const { id, network } of ports.incomplete)
+        await locks.run(endpointLock(network, id), "start", () => ports.restore(id));
       await guard.start();
       await reconciler.start();
     },

@@ -1,6 +1,7 @@
 // The protocol's verbs, in protocol order: plan, intent, apply, commit, reply.
 import type { Kernel } from "@portolan/kernel";
 import {
+  networkLock,
   Undo,
   type CallContext,
   type CreateEndpointReply,
@@ -22,7 +23,7 @@ import { applyEndpoint, applyNetwork, removeLink } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureForwarding } from "./forwarding.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
-import { allNetworksLock } from "./lock-keys.ts";
+import { allNetworksLock, besideSignal, lockBeside } from "./lock-keys.ts";
 import type { FirewallGuard } from "./guard.ts";
 import { aliasOf, hasNameOfItsOwn, idInAlias, portName } from "./naming.ts";
 import { openElements, planOpenPorts, translatedAddresses } from "./open-ports.ts";
@@ -30,7 +31,7 @@ import { chosenBridge, knownEndpoint, planEndpoint, planJoin, planNetwork, type 
 import { planGateways } from "./plan-subnets.ts";
 import { planPorts } from "./ports-plan.ts";
 import type { Ports } from "./ports.ts";
-import type { Records } from "./records.ts";
+import type { EndpointRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 
 export interface DriverParts {
@@ -57,15 +58,25 @@ export class BridgeDriver implements NetworkDriver {
     return Promise.resolve().then(() => planGateways(options));
   }
 
-  createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
+  async createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
+    let suspects = await this.#makeNetwork(request, call);
+    // Their own locks come before that of all networks: each is removed alone, and then the plan is made anew.
+    while (suspects.length > 0) {
+      for (const suspect of suspects) await this.#forget(suspect, call);
+      suspects = await this.#makeNetwork(request, call);
+    }
+  }
+
+  /** @returns what has to go first; nothing is made then */
+  #makeNetwork(request: CreateNetworkRequest, call: CallContext): Promise<readonly Suspect[]> {
     const { kernel, firewall, guard, records, log } = this.#parts;
     return this.#aloneWithNetworks(call, async () => {
       const name = chosenBridge(request);
       const found = name === "" ? undefined : await lookAtLink(kernel, name);
       const { record, suspects, ignored } = planNetwork(request, records.networks, found);
       const { id } = record;
+      if (suspects.length > 0) return suspects;
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
-      for (const suspect of suspects) await this.#forget(suspect);
       const layout = networkLayout(record);
       await using undo = new Undo();
       const isNamed = hasNameOfItsOwn(record.bridge);
@@ -87,6 +98,7 @@ export class BridgeDriver implements NetworkDriver {
       await applyNetwork(kernel, firewall, layout, isNew, undo);
       await records.putNetwork({ ...record, progress: "made" });
       undo.commit();
+      return [];
     });
   }
 
@@ -106,16 +118,10 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
-    const { kernel, firewall, records, removal, log } = this.#parts;
+    const { kernel, firewall, records, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
-    for (const old of plan.replaced) {
-      log.warn(`its address goes to endpoint ${endpoint}: removing what dockerd has forgotten`, {
-        network,
-        endpoint: old.id,
-      });
-      await removal.endpoint(old);
-    }
+    for (const old of plan.replaced) await this.#replace(old, plan.record, call);
     const layout = networkLayout(plan.network);
     await ensureForwarding(kernel.sysctls, layout.forwarding, log);
     // Its owner may have taken it down and made it again, as at every boot. What is mended stays mended.
@@ -189,12 +195,21 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   /** One network's addresses decide whether another can be made, so they are made one after the other. */
-  #aloneWithNetworks(call: CallContext, work: () => Promise<void>): Promise<void> {
+  #aloneWithNetworks<T>(call: CallContext, work: () => Promise<T>): Promise<T> {
     return this.#parts.locks.run(allNetworksLock, call.verb, work, call.signal);
   }
 
   /** @throws PluginError when containers use the network after all, or it can't be removed */
-  async #forget({ network, refusal }: Suspect): Promise<void> {
+  #forget({ network, refusal }: Suspect, call: CallContext): Promise<void> {
+    const { locks, records } = this.#parts;
+    const remove = async () => {
+      const record = records.network(network.id);
+      if (record) await this.#removeForgotten({ network: record, refusal });
+    };
+    return locks.run([...networkLock(network.id), ...allNetworksLock], call.verb, remove, call.signal);
+  }
+
+  async #removeForgotten({ network, refusal }: Suspect): Promise<void> {
     const { kernel, removal, log } = this.#parts;
     const bridge = await kernel.links.get(network.bridge);
     const ports = bridge ? await kernel.links.list({ master: network.bridge }) : [];
@@ -204,5 +219,18 @@ export class BridgeDriver implements NetworkDriver {
       network: network.id,
     });
     if (!(await removal.network(network))) throw refusal;
+  }
+
+  /** What dockerd has forgotten goes, unless its own end comes first. */
+  #replace(old: EndpointRecord, own: EndpointRecord, call: CallContext): Promise<void> {
+    const { locks, records, removal, log } = this.#parts;
+    const remove = async () => {
+      const record = records.endpoint(old.id);
+      if (!record) return;
+      const { id: endpoint, network } = record;
+      log.warn(`its address goes to endpoint ${own.id}: removing what dockerd has forgotten`, { network, endpoint });
+      await removal.endpoint(record);
+    };
+    return locks.run(lockBeside(own, old), call.verb, remove, besideSignal(call.signal));
   }
 }

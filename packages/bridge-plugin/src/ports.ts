@@ -1,8 +1,9 @@
 // Published ports: reserved with sockets, recorded, led to the container by the firewall's maps, and taken back.
 import { isKernelError, type Kernel, type PortReservation } from "@portolan/kernel";
-import { PluginError, Undo, type EndpointId, type Logger } from "@portolan/sdk";
+import { PluginError, Undo, type EndpointId, type KeyedLocks, type Logger } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
 import { FreePorts } from "./free-ports.ts";
+import { besideSignal, lockBeside } from "./lock-keys.ts";
 import { portName } from "./naming.ts";
 import { refusal, rivalsOf } from "./port-conflicts.ts";
 import { portElements, portLayout } from "./port-elements.ts";
@@ -13,6 +14,8 @@ export interface PortsParts {
   readonly kernel: Kernel;
   readonly firewall: Firewall;
   readonly records: Records;
+  /** The server's: an endpoint whose ports are taken away must not be anybody else's work. */
+  readonly locks: KeyedLocks;
   readonly log: Logger;
 }
 
@@ -53,7 +56,7 @@ export class Ports {
     await this.unpublish(id);
     if (wishes.length === 0) return;
     await using undo = new Undo();
-    const held = await this.#reserveAll(wishes, undo);
+    const held = await this.#reserveAll(endpoint, wishes, undo);
     const { ports: _none, ...rest } = this.#parts.records.endpoint(id) ?? endpoint;
     const record = { ...rest, ports: held.map(({ port }) => port) };
     await this.#lead(record, undo);
@@ -108,18 +111,18 @@ export class Ports {
     this.#held.clear();
   }
 
-  async #reserveAll(wishes: readonly PortWish[], undo: Undo): Promise<readonly Held[]> {
+  async #reserveAll(own: EndpointRecord, wishes: readonly PortWish[], undo: Undo): Promise<readonly Held[]> {
     const held: Held[] = [];
     for (const wish of wishes) {
       const { protocol, containerPort, hostAddresses } = wish;
-      const reservation = await this.#reserve(wish);
+      const reservation = await this.#reserve(own, wish);
       undo.add(`release port ${reservation.port}/${protocol}`, () => reservation[Symbol.dispose]());
       held.push({ reservation, port: { protocol, containerPort, hostAddresses, hostPort: reservation.port } });
     }
     return held;
   }
 
-  async #reserve(wish: PortWish): Promise<PortReservation> {
+  async #reserve(own: EndpointRecord, wish: PortWish): Promise<PortReservation> {
     const { records, kernel } = this.#parts;
     const { ports } = kernel;
     const { protocol, hostAddresses: addresses, first, last } = wish;
@@ -127,7 +130,7 @@ export class Ports {
       if (first !== 0) {
         const reserve = () => ports.reserve({ protocol, addresses, first, last });
         return await reserve().catch(async (error: unknown) => {
-          if (isKernelError(error, "EADDRINUSE") && (await this.#takeFromTheDead(wish))) return reserve();
+          if (isKernelError(error, "EADDRINUSE") && (await this.#takeFromTheDead(own, wish))) return reserve();
           throw error;
         });
       }
@@ -146,13 +149,19 @@ export class Ports {
   }
 
   /** A container that ended while this driver was away never gave its ports back. @returns whether any are free now */
-  async #takeFromTheDead(wish: PortWish): Promise<boolean> {
-    const { kernel, records, log } = this.#parts;
+  async #takeFromTheDead(own: EndpointRecord, wish: PortWish): Promise<boolean> {
+    const { kernel, records, locks, log } = this.#parts;
     let taken = false;
-    for (const { id, network } of rivalsOf(wish, records.endpoints)) {
+    for (const rival of rivalsOf(wish, records.endpoints)) {
+      const { id, network } = rival;
       if (await kernel.links.get(portName(id))) continue;
-      log.warn("taking back the ports of an endpoint that has gone with its container", { network, endpoint: id });
-      await this.unpublish(id);
+      const take = async () => {
+        // Meanwhile it may have given them back itself, or even live again.
+        if (!records.endpoint(id)?.ports || (await kernel.links.get(portName(id)))) return;
+        log.warn("taking back the ports of an endpoint that has gone with its container", { network, endpoint: id });
+        await this.unpublish(id);
+      };
+      await locks.run(lockBeside(own, rival), `ports of ${own.id}`, take, besideSignal());
       taken = true;
     }
     return taken;

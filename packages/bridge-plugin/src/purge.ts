@@ -1,7 +1,7 @@
 // `ts-bridge purge`: takes back everything this driver ever made on the host, with records or without.
 import { join } from "node:path";
 import { openKernel, type Kernel } from "@portolan/kernel";
-import { PluginError, silentLogger, type Command } from "@portolan/sdk";
+import { KeyedLocks, PluginError, silentLogger, type Command } from "@portolan/sdk";
 import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { Firewall } from "./firewall.ts";
@@ -42,7 +42,7 @@ async function forgetAll(kernel: Kernel, firewall: Firewall, stateDir: string): 
   const { store } = await openStore({ path: join(stateDir, "state.db"), schema });
   await using _store = store;
   const records = await Records.load(store);
-  const ports = new Ports({ kernel, firewall, records, log: silentLogger });
+  const ports = new Ports({ kernel, firewall, records, locks: new KeyedLocks(), log: silentLogger });
   const removal = new Removal({ kernel, firewall, records, ports, log: silentLogger });
   for (const network of records.networks) await removal.network(network);
   const stuck = removal.pending.map(({ id, trouble }) => `${id.slice(0, 12)} (${trouble ?? "no reason known"})`);
