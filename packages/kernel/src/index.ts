@@ -2,7 +2,7 @@
 export type { Dhcp, DhcpClientPlace, DhcpKeeper, DhcpLease, DhcpNews, DhcpWish } from "./dhcp/dhcp.ts";
 export { hasUdhcpc, openDhcp } from "./dhcp/udhcpc.ts";
 export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
-export { openKernel } from "./open-kernel.ts";
+export { openKernel, type OpenKernelOptions } from "./open-kernel.ts";
 export { isOwn, removeOwn } from "./own-links.ts";
 export type { Sandboxes } from "./sandboxes.ts";
 export type {

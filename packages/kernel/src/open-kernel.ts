@@ -15,12 +15,17 @@ import { RtStations } from "./rtnetlink/stations.ts";
 import { MountedSandboxes } from "./sandboxes.ts";
 import { ProcSysctls } from "./sysctls.ts";
 
+export interface OpenKernelOptions {
+  /** The chain that `forwardAccept` keeps: drivers whose rules differ have one each. */
+  readonly forwardChain?: string;
+}
+
 /**
  * Needs CAP_NET_ADMIN for whatever changes something, and the library libnftables.
  * @throws KernelError ENOENT, with the package to install, when libnftables is missing
  */
 // eslint-disable-next-line @typescript-eslint/require-await -- opening may have to wait one day, and callers are ready for it
-export async function openKernel(): Promise<Kernel> {
+export async function openKernel({ forwardChain }: OpenKernelOptions = {}): Promise<Kernel> {
   const nftables = new NftablesByLibrary();
   const requests = new Requests();
   const links = new RtLinks(requests);
@@ -38,7 +43,7 @@ export async function openKernel(): Promise<Kernel> {
     sysctls: new ProcSysctls(),
     ports,
     conntrack: new NetlinkConntrack(conntrackRequests),
-    forwardAccept: new IptablesForwardAccept(nftables),
+    forwardAccept: new IptablesForwardAccept(nftables, undefined, forwardChain),
     async [Symbol.asyncDispose]() {
       ports[Symbol.dispose]();
       requests[Symbol.dispose]();

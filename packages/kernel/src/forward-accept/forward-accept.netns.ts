@@ -80,6 +80,24 @@ inOwnNamespace("forwardAccept", () => {
     },
   );
 
+  it.each(["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"])(
+    "leaves the chain of another driver alone in %s",
+    async (program) => {
+      await startDocker(program);
+      const other = new IptablesForwardAccept(nftables, undefined, "PORTOLAN-OTHER");
+      expect(await forwardAccept.ensure("pt-")).toBe(true);
+      expect(await other.ensure("po-")).toBe(true);
+      expect(await forwardAccept.ensure("pt-")).toBe(false);
+      expect(await other.ensure("po-")).toBe(false);
+      const calls = ["-A DOCKER-USER -j PORTOLAN-FORWARD", "-A DOCKER-USER -j PORTOLAN-OTHER"];
+      expect(await rules(program, "DOCKER-USER")).toEqual([...calls, "-A DOCKER-USER -j RETURN"]);
+      expect(await rules(program, "PORTOLAN-OTHER")).toContain("-A PORTOLAN-OTHER -i po-+ -j ACCEPT");
+      await forwardAccept.remove();
+      expect(await rules(program, "DOCKER-USER")).toEqual([calls[1], "-A DOCKER-USER -j RETURN"]);
+      await other.remove();
+    },
+  );
+
   it("makes no legacy table that is not there", async () => {
     const before = await Promise.all(["iptables", "ip6tables"].map(legacyTables));
     await forwardAccept.ensure("pt-");

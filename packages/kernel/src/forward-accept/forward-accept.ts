@@ -7,7 +7,7 @@ import { variantOf, type Variant } from "./iptables.ts";
 import { LegacyFilter } from "./legacy-filter.ts";
 import { LegacyWatcher } from "./legacy-watch.ts";
 import { NftFilter } from "./nft-filter.ts";
-import { planAccept, planRemoval, rulesFor, type Change, type FilterTable } from "./rules.ts";
+import { CHAIN, jumpTo, planAccept, planRemoval, rulesFor, type Change, type FilterTable } from "./rules.ts";
 
 interface Candidate {
   readonly family: 4 | 6;
@@ -24,14 +24,19 @@ export class IptablesForwardAccept implements ForwardAccept {
   /** When the program was last found missing. */
   readonly #missing = new Map<string, number>();
   readonly #missingFor: number;
+  readonly #jump: string;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param missingFor milliseconds until a program that is not installed is looked for again */
-  constructor(nftables: Nftables, missingFor = 30_000) {
+  /**
+   * @param missingFor milliseconds until a program that is not installed is looked for again
+   * @param chain ours: drivers whose rules differ have one each
+   */
+  constructor(nftables: Nftables, missingFor = 30_000, chain = CHAIN) {
     this.#missingFor = missingFor;
+    this.#jump = jumpTo(chain);
     this.#candidates = ([4, 6] as const).flatMap((family) => [
-      { family, variant: "nft", filter: new NftFilter(nftables, family) },
-      { family, variant: "legacy", filter: new LegacyFilter(family) },
+      { family, variant: "nft", filter: new NftFilter(nftables, family, chain) },
+      { family, variant: "legacy", filter: new LegacyFilter(family, chain) },
     ]);
   }
 
@@ -52,7 +57,7 @@ export class IptablesForwardAccept implements ForwardAccept {
           if ((await this.#defaultVariant(family)) !== variant) return false;
           await filter.create();
         }
-        return mend(filter, (table) => planAccept(table, rules));
+        return mend(filter, (table) => planAccept(table, rules, this.#jump));
       });
     });
   }
@@ -76,7 +81,7 @@ export class IptablesForwardAccept implements ForwardAccept {
   async remove(): Promise<void> {
     await this.#inTurn(() =>
       this.#each(async ({ filter }) => {
-        if (!(await filter.exists()) || !(await mend(filter, planRemoval))) return false;
+        if (!(await filter.exists()) || !(await mend(filter, (table) => planRemoval(table, this.#jump)))) return false;
         await filter.tidy();
         return true;
       }),

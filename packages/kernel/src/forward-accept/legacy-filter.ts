@@ -7,7 +7,7 @@ import { variantOf } from "./iptables.ts";
 import {
   CHAIN,
   CHAINS_OF_BRIDGES,
-  JUMP,
+  jumpTo,
   TO_DOCKERS_CONTAINERS,
   type Change,
   type FilterTable,
@@ -19,10 +19,13 @@ const WAIT = ["-w", "5"];
 
 export class LegacyFilter implements Filter {
   readonly #family: 4 | 6;
+  readonly #chain: string;
   #program: string | undefined;
 
-  constructor(family: 4 | 6) {
+  /** @param chain ours */
+  constructor(family: 4 | 6, chain = CHAIN) {
     this.#family = family;
+    this.#chain = chain;
   }
 
   async exists(): Promise<boolean> {
@@ -45,7 +48,7 @@ export class LegacyFilter implements Filter {
     const rulesOf = (chain: string): Rule[] =>
       lines.filter((line) => line.startsWith(`-A ${chain} `)).map((line) => line.slice(`-A ${chain} `.length).trim());
     const own = (chain: string) => (lines.includes(`-N ${chain}`) ? rulesOf(chain) : undefined);
-    const table = { forward: rulesOf("FORWARD"), dockerUser: own("DOCKER-USER"), ours: own(CHAIN) };
+    const table = { forward: rulesOf("FORWARD"), dockerUser: own("DOCKER-USER"), ours: own(this.#chain) };
     return { table, apply: (change) => this.#apply(change, table) };
   }
 
@@ -61,16 +64,17 @@ export class LegacyFilter implements Filter {
   }
 
   async #apply({ refill, insert, take, drop }: Change, table: FilterTable): Promise<void> {
+    const ours = this.#chain;
     const calls = (["FORWARD", "DOCKER-USER"] as const).flatMap((chain) => {
       const rules = (chain === "FORWARD" ? table.forward : table.dockerUser) ?? [];
       const taken = take.filter((jump) => jump.chain === chain).map(({ number }) => number);
-      return rewriteCalls(chain, rules, taken, insert.find((place) => place.chain === chain)?.before);
+      return rewriteCalls(chain, jumpTo(ours), rules, taken, insert.find((place) => place.chain === chain)?.before);
     });
     const lines = [
       "*filter",
-      ...(refill ? [`:${CHAIN} - [0:0]`, ...refill.map((rule) => `-A ${CHAIN} ${rule}`)] : []),
+      ...(refill ? [`:${ours} - [0:0]`, ...refill.map((rule) => `-A ${ours} ${rule}`)] : []),
       ...calls,
-      ...(drop ? [`-F ${CHAIN}`, `-X ${CHAIN}`] : []),
+      ...(drop ? [`-F ${ours}`, `-X ${ours}`] : []),
       "COMMIT",
     ];
     await this.#run([...WAIT, "--noflush"], "-restore", `${lines.join("\n")}\n`);
@@ -109,14 +113,20 @@ export class LegacyFilter implements Filter {
  * Calls are taken out by what they are, never by number, which may be another's rule by now. That takes the first, so when
  * another than the last is to stay, all go and one comes back.
  */
-function rewriteCalls(chain: string, rules: readonly Rule[], taken: readonly number[], before?: number): string[] {
-  const calls = rules.flatMap((rule, number) => (rule === JUMP ? [number] : []));
+function rewriteCalls(
+  chain: string,
+  jump: Rule,
+  rules: readonly Rule[],
+  taken: readonly number[],
+  before?: number,
+): string[] {
+  const calls = rules.flatMap((rule, number) => (rule === jump ? [number] : []));
   const kept = taken.length > 0 ? calls.find((number) => !taken.includes(number)) : undefined;
-  const removals = (kept === undefined ? taken : calls).map(() => `-D ${chain} ${JUMP}`);
+  const removals = (kept === undefined ? taken : calls).map(() => `-D ${chain} ${jump}`);
   const place = before ?? kept;
   if (place === undefined) return removals;
-  const others = rules.filter((rule) => rule !== JUMP).length;
-  const index = rules.slice(0, place).filter((rule) => rule !== JUMP).length;
+  const others = rules.filter((rule) => rule !== jump).length;
+  const index = rules.slice(0, place).filter((rule) => rule !== jump).length;
   // Appending holds wherever the end is by now.
-  return [...removals, index === others ? `-A ${chain} ${JUMP}` : `-I ${chain} ${index + 1} ${JUMP}`];
+  return [...removals, index === others ? `-A ${chain} ${jump}` : `-I ${chain} ${index + 1} ${jump}`];
 }

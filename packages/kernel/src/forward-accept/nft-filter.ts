@@ -27,9 +27,12 @@ interface ListedRule {
 export class NftFilter implements Filter {
   readonly #nftables: Nftables;
   readonly #table: string;
+  readonly #chain: string;
 
-  constructor(nftables: Nftables, family: 4 | 6) {
+  /** @param chain ours */
+  constructor(nftables: Nftables, family: 4 | 6, chain = CHAIN) {
     this.#nftables = nftables;
+    this.#chain = chain;
     this.#table = `${family === 4 ? "ip" : "ip6"} filter`;
   }
 
@@ -46,7 +49,7 @@ export class NftFilter implements Filter {
   async read(): Promise<Reading> {
     const forward = (await this.#read("FORWARD")) ?? [];
     const dockerUser = await this.#read("DOCKER-USER");
-    const ours = await this.#read(CHAIN);
+    const ours = await this.#read(this.#chain);
     const rules = (chain: readonly NftRule[] | undefined) => chain?.map(({ rule }) => rule);
     return {
       table: { forward: forward.map(({ rule }) => rule), dockerUser: rules(dockerUser), ours: rules(ours) },
@@ -65,14 +68,15 @@ export class NftFilter implements Filter {
   async #apply({ refill, insert, take, drop }: Change, { forward, dockerUser }: Callers): Promise<void> {
     const rulesOf = (chain: string) => (chain === "FORWARD" ? forward : dockerUser);
     const table = this.#table;
+    const ours = this.#chain;
     const commands: string[] = [];
     if (refill) {
-      commands.push(`add chain ${table} ${CHAIN}`, `flush chain ${table} ${CHAIN}`);
-      commands.push(...refill.map((rule) => `add rule ${table} ${CHAIN} ${toNft(rule)}`));
+      commands.push(`add chain ${table} ${ours}`, `flush chain ${table} ${ours}`);
+      commands.push(...refill.map((rule) => `add rule ${table} ${ours} ${toNft(rule)}`));
     }
     for (const { chain: name, before } of insert) {
       const next = rulesOf(name)[before];
-      const jump = `counter jump ${CHAIN}`;
+      const jump = `counter jump ${ours}`;
       const chain = `${table} ${name}`;
       commands.push(next ? `insert rule ${chain} handle ${next.handle} ${jump}` : `add rule ${chain} ${jump}`);
     }
@@ -80,7 +84,7 @@ export class NftFilter implements Filter {
       const handle = rulesOf(chain)[number]?.handle;
       if (handle !== undefined) commands.push(`delete rule ${table} ${chain} handle ${handle}`);
     }
-    if (drop) commands.push(`flush chain ${table} ${CHAIN}`, `delete chain ${table} ${CHAIN}`);
+    if (drop) commands.push(`flush chain ${table} ${ours}`, `delete chain ${table} ${ours}`);
     await this.#nftables.run(commands.join("\n"));
   }
 

@@ -6,7 +6,8 @@ import type { LinksBeside } from "../kernel.ts";
 export type Rule = string;
 
 export const CHAIN = "PORTOLAN-FORWARD";
-export const JUMP: Rule = `-j ${CHAIN}`;
+/** How a chain of ours is called. */
+export const jumpTo = (chain: string): Rule => `-j ${chain}`;
 export const UNREADABLE: Rule = "?";
 const DOCKERS_CALL: Rule = "-j DOCKER-USER";
 
@@ -62,19 +63,19 @@ export function rulesFor(prefix: string, names: readonly string[] = [], beside: 
 }
 
 /** @returns undefined when everything stands as it should */
-export function planAccept(table: FilterTable, rules: readonly Rule[]): Change | undefined {
+export function planAccept(table: FilterTable, rules: readonly Rule[], jump = jumpTo(CHAIN)): Change | undefined {
   const intact = table.ours !== undefined && isSame(table.ours, rules);
-  const places = placeJumps(table);
+  const places = placeJumps(table, jump);
   const insert = places.flatMap((place) => ("before" in place ? [place] : []));
   const keep = places.flatMap((place) => ("number" in place ? [place] : []));
-  const take = jumpsIn(table).filter((jump) => !keep.some((kept) => isDeepStrictEqual(kept, jump)));
+  const take = jumpsIn(table, jump).filter((found) => !keep.some((kept) => isDeepStrictEqual(kept, found)));
   if (intact && insert.length === 0 && take.length === 0) return undefined;
   return { ...(!intact && { refill: rules }), insert, take, drop: false };
 }
 
 /** @returns undefined when there is nothing of ours */
-export function planRemoval(table: FilterTable): Change | undefined {
-  const take = jumpsIn(table);
+export function planRemoval(table: FilterTable, jump = jumpTo(CHAIN)): Change | undefined {
+  const take = jumpsIn(table, jump);
   if (take.length === 0 && table.ours === undefined) return undefined;
   return { insert: [], take, drop: table.ours !== undefined };
 }
@@ -93,24 +94,24 @@ type Place = Jump | Change["insert"][number];
  * DOCKER-USER: Docker 28 takes that call out at each start, and puts it back 20 ms later. Without Docker there is only the
  * one in FORWARD, and it stands first.
  */
-function placeJumps({ forward, dockerUser }: FilterTable): readonly Place[] {
+function placeJumps({ forward, dockerUser }: FilterTable, jump: Rule): readonly Place[] {
   if (dockerUser === undefined) {
-    const number = forward.indexOf(JUMP);
+    const number = forward.indexOf(jump);
     return [number < 0 ? { chain: "FORWARD", before: 0 } : { chain: "FORWARD", number }];
   }
   const end = dockerUser.indexOf("-j RETURN");
   const reachable = end < 0 ? dockerUser : dockerUser.slice(0, end);
-  const number = reachable.indexOf(JUMP);
-  const spare = forward.indexOf(JUMP, forward.indexOf(DOCKERS_CALL) + 1);
+  const number = reachable.indexOf(jump);
+  const spare = forward.indexOf(jump, forward.indexOf(DOCKERS_CALL) + 1);
   return [
     number < 0 ? { chain: "DOCKER-USER", before: reachable.length } : { chain: "DOCKER-USER", number },
     spare < 0 ? { chain: "FORWARD", before: forward.length } : { chain: "FORWARD", number: spare },
   ];
 }
 
-function jumpsIn({ forward, dockerUser = [] }: FilterTable): Jump[] {
+function jumpsIn({ forward, dockerUser = [] }: FilterTable, jump: Rule): Jump[] {
   const find = (chain: CallingChain, rules: readonly Rule[]) =>
-    rules.flatMap((rule, number) => (rule === JUMP ? [{ chain, number }] : []));
+    rules.flatMap((rule, number) => (rule === jump ? [{ chain, number }] : []));
   return [...find("FORWARD", forward), ...find("DOCKER-USER", dockerUser)];
 }
 
