@@ -29,7 +29,7 @@ deps-test: node_modules/.installed
 	@tools/install-debian-packages.sh run test
 
 deps-vm: node_modules/.installed
-	@tools/install-debian-packages.sh run test vm
+	@tools/install-debian-packages.sh run test pack vm
 
 build: node_modules/.installed ## compile the packages
 	@npm run --silent build
@@ -55,8 +55,8 @@ all: node_modules/.installed ## build, format check, lint, types, unit tests: no
 test: deps-vm ## every test, real Docker engines and a first look in a VM included (root)
 	@node tools/test.ts
 
-test-all: deps-vm ## as test, and every suite that needs a VM
-	@node tools/test.ts all
+test-all: deps-vm ## as test, and every suite that belongs in a VM: MINUTES=40 for those that end by then
+	@node tools/test.ts all $(if $(MINUTES),--minutes $(MINUTES))
 
 e2e-vm: deps-vm build ## suites in a VM: SUITES="920 930" for some of them, SHELL=1 for a console instead (root)
 	@node e2e/vm/run.ts $(if $(console),--console,$(SUITES))

@@ -1,24 +1,31 @@
 // `make test`: every stage of the tests in turn, how long each took, and one line that counts them all.
-// `make test-all`, which is `node tools/test.ts all`, has every suite that needs a VM as its last stage.
+// `make test-all`, which is `node tools/test.ts all`, has every suite that belongs in a VM as its last stage; with
+// `--minutes N` only those that will end by then, and the first look in any case.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 
 interface Stage {
   readonly name: string;
   readonly script: string;
   /** A stage without which the later ones tell nothing. */
   readonly essential?: boolean;
+  /** It takes `--within SECONDS` and leaves out what would take longer. */
+  readonly yields?: boolean;
 }
+
+const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { minutes: { type: "string" } } });
+const began = performance.now();
 
 const STAGES: readonly Stage[] = [
   { name: "build, format, lint, types, unit tests", script: "all", essential: true },
   { name: "network namespaces", script: "test:netns" },
   { name: "real Docker engines", script: "test:e2e" },
-  process.argv[2] === "all"
-    ? { name: "Docker in a VM", script: "test:vm" }
+  positionals.includes("all")
+    ? { name: "Docker in a VM", script: "test:vm", yields: true }
     : { name: "Docker in a VM, first look", script: "test:vm-smoke" },
 ];
 
@@ -39,10 +46,15 @@ function sum(folder: string): Counts {
   return total;
 }
 
+function secondsLeft(minutes: string): number {
+  return Math.max(0, Math.round(Number(minutes) * 60 - (performance.now() - began) / 1000));
+}
+
 /** In a process group of its own: what hangs is often a grandchild. */
-async function run(script: string): Promise<number | null> {
+async function run({ script, yields = false }: Stage): Promise<number | null> {
   const env = { ...process.env, PORTOLAN_COUNTS: folder };
-  const child = spawn("npm", ["run", "--silent", script], { stdio: "inherit", env, detached: true });
+  const limit = yields && given.minutes !== undefined ? ["--", "--within", String(secondsLeft(given.minutes))] : [];
+  const child = spawn("npm", ["run", "--silent", script, ...limit], { stdio: "inherit", env, detached: true });
   const group = -(child.pid ?? process.pid);
   const forward = (signal: NodeJS.Signals) => process.kill(group, signal);
   for (const signal of ENDING) process.on(signal, forward);
@@ -61,7 +73,7 @@ const lines: string[] = [];
 let failedStages = 0;
 for (const stage of STAGES) {
   const started = performance.now();
-  const status = await run(stage.script);
+  const status = await run(stage);
   const seconds = Math.round((performance.now() - started) / 1000);
   lines.push(`${status === 0 ? "ok    " : "FAILED"} ${stage.name} (${String(seconds)} s)`);
   if (status === 0) continue;

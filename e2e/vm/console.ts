@@ -2,11 +2,14 @@
 import { engineCalled } from "../lab/engines.ts";
 import { image } from "./image.ts";
 import { disksOf } from "./job.ts";
+import { productsDisk } from "./products.ts";
 import { makeDisks, power } from "./qemu.ts";
 import { openRun } from "./runs.ts";
 
 const WELCOME = `
 You will be root on the machine's console. /opt/portolan is the repository as it is now, writable and forgotten at the end.
+  cp -a /run/portolan-job/products/installed/. / && systemctl daemon-reload && systemctl enable --now ts-bridge.socket
+                         installs the drivers as \`make install\` does, and starts one
   systemctl poweroff     ends the machine, Ctrl-A X pulls the plug
 `;
 const DAY = 24 * 60 * 60;
@@ -18,7 +21,7 @@ export async function openConsole(repository: string, kvm: boolean): Promise<num
   const made = await image();
   await makeDisks(made, directory);
   const job = { command: "", environment: {}, engines: [engineCalled("trixie")] };
-  const disks = await disksOf(job, repository, directory);
+  const disks = [...(await disksOf(job, repository, directory)), await productsDisk(repository, directory)];
   process.stdout.write(WELCOME);
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const common = { number: 1, boot: 1, systemd: true, console: true, timeout: DAY, say };

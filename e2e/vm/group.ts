@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { eventually } from "../lab/wait.ts";
 import { image } from "./image.ts";
 import { disksOf, type Job } from "./job.ts";
+import { productsDisk } from "./products.ts";
 import { emptyResult, makeDisks, power, type Machine } from "./qemu.ts";
 import { unpack, type Result } from "./results.ts";
 import { openRun } from "./runs.ts";
@@ -39,7 +40,10 @@ export async function runGroup(job: GroupJob, setting: Setting): Promise<readonl
     Array.from({ length: job.machines }, (_, index) => machine(index + 1, job, setting, directory)),
   );
   const results: Result[] = [];
-  const disks = await disksOf(job, setting.repository, directory);
+  const disks = [
+    ...(await disksOf(job, setting.repository, directory)),
+    ...(job.systemd ? [await productsDisk(setting.repository, directory)] : []),
+  ];
   for (let boot = 1; ; boot += 1) {
     const found = await Promise.all(machines.map((each) => once({ ...each, disks, boot }, job, setting)));
     results.push(...found);

@@ -1,6 +1,6 @@
 // The machine that a suite from 900 on runs on, seen from inside: its Docker, its services, its reboot.
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { must, run, type Result, type RunOptions } from "../lab/command.ts";
 import { image, imageArchive, imageChanges } from "../lab/image.ts";
 import { patience } from "../lab/patience.ts";
@@ -50,12 +50,19 @@ export function ask(plugin: string, path: string): Promise<Answer | undefined> {
   return get(`/run/portolan/${plugin}.sock`, path);
 }
 
-/** Installs a unit of ./units, so that it starts now and at every boot, and waits until the plugin is ready for calls. */
+/** What users get: `installed`, the tree that `make install` makes with PREFIX=/usr, and `plugins/ts-bridge`. */
+export const products = "/run/portolan-job/products";
+
+/**
+ * Installs the drivers as `make install` does, unless they are; starts one, now and at every boot, at the log level that
+ * leaves a transcript, and waits until it is ready for calls.
+ */
 export async function installPlugin(name: string): Promise<void> {
-  const unit = await readFile(join(import.meta.dirname, "units", `${name}.service`), "utf8");
-  await writeFile(`/etc/systemd/system/${name}.service`, unit);
+  if (!existsSync(`/usr/bin/${name}`)) await must(["cp", "-a", `${products}/installed/.`, "/"], { timeout: STEP });
+  await mkdir("/etc/portolan", { recursive: true });
+  await writeFile(`/etc/portolan/${name}.env`, "PORTOLAN_LOG_LEVEL=debug\n");
   await systemctl("daemon-reload");
-  await systemctl("enable", "--now", name);
+  await systemctl("enable", "--now", `${name}.socket`, `${name}.service`);
   await eventually(`${name} is ready`, async () => (await ask(name, "/healthz"))?.status === 200, { within: STEP });
 }
 

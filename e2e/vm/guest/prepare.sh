@@ -6,7 +6,7 @@ here=/run/portolan-job
 cache=/var/cache/portolan
 
 disk() {
-  found=$(grep -lx "$1" /sys/block/vd*/serial)
+  found=$(grep -lx "$1" /sys/block/vd*/serial) || return
   found=${found%/serial}
   echo "/dev/${found##*/}"
 }
@@ -14,6 +14,11 @@ disk() {
 mkdir -p "$here/modules" "$here/work"
 mount -t ext4 -o ro "$(disk modules)" "$here/modules"
 mount -t overlay -o "lowerdir=$here/modules,upperdir=$here/repository,workdir=$here/work" portolan /opt/portolan
+
+if products=$(disk products); then
+  mkdir -p "$here/products"
+  mount -t ext4 -o ro "$products" "$here/products"
+fi
 
 mkdir -p "$cache/images" "$cache/trees"
 cp "$here"/images/* "$cache/images/"
