@@ -28,7 +28,12 @@ const driver = (name: string, folder: string, module = "main"): Driver => ({
   log: `/var/log/portolan/${name}.log`,
 });
 
-export const DRIVERS: readonly Driver[] = [driver("ts-bridge", "bridge-plugin"), driver("ts-ipam", "ipam-plugin")];
+export const DRIVERS: readonly Driver[] = [
+  driver("ts-bridge", "bridge-plugin"),
+  driver("ts-macvlan", "macvlan-plugin", "ts-macvlan"),
+  driver("ts-ipvlan", "macvlan-plugin", "ts-ipvlan"),
+  driver("ts-ipam", "ipam-plugin"),
+];
 
 /** Flags for Node itself. */
 const NODE_FLAGS: readonly string[] = [];

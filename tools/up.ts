@@ -23,6 +23,10 @@ Docker ${engine.version} can use them now. Try:
   docker network create -d ts-bridge demo
   docker run --rm -it --network demo busybox ip addr
 
+On the host's own LAN:
+
+  docker network create -d ts-macvlan --subnet=192.168.1.0/24 --gateway=192.168.1.1 -o parent=eth0 lan
+
 With addresses that are remembered and explained: docker network create -d ts-bridge --ipam-driver ts-ipam demo2
 \`make down\` takes everything back.`);
   return undefined;

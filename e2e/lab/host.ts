@@ -25,6 +25,8 @@ const PATH = `/usr/sbin:/usr/bin:/sbin:/bin:${INSIDE}/node_modules/.bin`;
 /** Where the executables are that a user would have on PATH. */
 const executables: Readonly<Record<string, string>> = {
   "ts-bridge": "packages/bridge-plugin/dist/main.js",
+  "ts-macvlan": "packages/macvlan-plugin/dist/ts-macvlan.js",
+  "ts-ipvlan": "packages/macvlan-plugin/dist/ts-ipvlan.js",
   "ts-ipam": "packages/ipam-plugin/dist/main.js",
 };
 

@@ -1,0 +1,92 @@
+// What we have promised, durable, with a copy in memory so that a plan can look at all of it at once.
+import type { IpvlanFlag, IpvlanMode, MacvlanMode } from "@portolan/kernel";
+import type { EndpointId, Family, NetworkId } from "@portolan/sdk";
+import { Mirror, type Schema, type Store } from "@portolan/state";
+
+/**
+ * `intent`: about to be made; after a crash it is taken back. `made`: dockerd may rely on it. `removing`: dockerd has
+ * forgotten it and it must go; it stays here until it is gone.
+ */
+type Progress = "intent" | "made" | "removing";
+
+/** What a network's links are. Of ipvlan, all networks of a parent have the same. */
+export type Mode =
+  | { readonly kind: "macvlan"; readonly mode: MacvlanMode }
+  | { readonly kind: "ipvlan"; readonly mode: IpvlanMode; readonly flag: IpvlanFlag };
+
+/** Addresses are text, as JSON has it. */
+export interface SubnetRecord {
+  readonly family: Family;
+  readonly subnet: string;
+  /** Where the default route leads: a machine on the LAN. Without prefix length; missing when nobody named one. */
+  readonly gateway?: string;
+}
+
+export interface NetworkRecord {
+  readonly id: NetworkId;
+  readonly progress: Progress;
+  /** Nothing leads out: asked for, or there is no parent. */
+  readonly internal: boolean;
+  /** The name of the link that its endpoints hang on; a link of ours has a record of its own. */
+  readonly parent: string;
+  readonly mode: Mode;
+  /** In bytes; the parent's when missing. */
+  readonly mtu?: number;
+  /** `eth` when missing. */
+  readonly interfacePrefix?: string;
+  /** Any number of either family; none when IPAM has no pool and addresses come from elsewhere. */
+  readonly subnets: readonly SubnetRecord[];
+  /** As the user gave them, including those that we do not know. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** A link that we made for networks to hang on. It goes when no network and no other such link needs it. */
+export interface LinkRecord {
+  /** Its name. */
+  readonly id: string;
+  readonly progress: Progress;
+  readonly make:
+    | { readonly kind: "dummy"; readonly mtu?: number }
+    | {
+        readonly kind: "vlan";
+        readonly parent: string;
+        readonly vlan: number;
+        readonly protocol: "802.1Q" | "802.1ad";
+      };
+  /** Why it could not be removed. */
+  readonly trouble?: string;
+}
+
+export interface EndpointRecord {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+  readonly progress: Progress;
+  /** With prefix lengths, one per family at most; none when they come from elsewhere than IPAM. */
+  readonly addresses: readonly string[];
+  /** Missing where the link has its parent's. */
+  readonly mac?: string;
+  /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
+  readonly sandbox?: string;
+  /** Why its link could not be removed. */
+  readonly trouble?: string;
+}
+
+export const schema: Schema = { collections: ["networks", "endpoints", "links"], migrations: [] };
+
+export interface Records {
+  readonly networks: Mirror<NetworkRecord>;
+  readonly endpoints: Mirror<EndpointRecord>;
+  readonly links: Mirror<LinkRecord>;
+}
+
+export async function loadRecords(store: Store): Promise<Records> {
+  return {
+    networks: await Mirror.load<NetworkRecord>(store, "networks"),
+    endpoints: await Mirror.load<EndpointRecord>(store, "endpoints"),
+    links: await Mirror.load<LinkRecord>(store, "links"),
+  };
+}
+
+export function endpointsOf({ endpoints }: Records, network: NetworkId): readonly EndpointRecord[] {
+  return endpoints.all.filter((endpoint) => endpoint.network === network);
+}

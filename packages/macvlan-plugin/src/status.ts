@@ -1,0 +1,57 @@
+// What `GET /status` on the admin socket tells: promises beside what became of them.
+import { linkName } from "./naming.ts";
+import type { Flavour } from "./options.ts";
+import type { Reconciler } from "./reconcile.ts";
+import { endpointsOf, type EndpointRecord, type NetworkRecord, type Records } from "./records.ts";
+import type { Removal } from "./removal.ts";
+
+export interface StatusParts {
+  readonly flavour: Flavour;
+  readonly records: Records;
+  readonly removal: Removal;
+  readonly reconciler: Reconciler;
+}
+
+export type LanStatus = ReturnType<typeof status>;
+
+export function status({ flavour, records, removal, reconciler }: StatusParts) {
+  return {
+    networks: records.networks.all.map((network) => ({
+      ...networkStatus(network, reconciler),
+      endpoints: endpointsOf(records, network.id).map((endpoint) => endpointStatus(flavour, endpoint)),
+    })),
+    /** Links that we made for networks to hang on. */
+    links: records.links.all.map(({ id, progress, make, trouble }) => ({
+      name: id,
+      progress,
+      ...make,
+      trouble: trouble ?? reconciler.troubles.get(id),
+    })),
+    /** What dockerd has forgotten and could not be removed yet. */
+    pendingDeletes: removal.pending,
+    /** Links with our mark that no record tells of. */
+    strays: reconciler.strays,
+  };
+}
+
+function networkStatus(network: NetworkRecord, { parents, troubles }: Reconciler) {
+  const { id, progress, internal, parent, mode, mtu, subnets, options } = network;
+  const state = parents.get(parent);
+  return {
+    id,
+    progress,
+    internal,
+    parent,
+    /** As of the last look. */
+    parentState: state,
+    ...mode,
+    mtu,
+    subnets,
+    options,
+    trouble: troubles.get(parent) ?? (state === "missing" ? `there is no link ${parent}` : undefined),
+  };
+}
+
+function endpointStatus(flavour: Flavour, { id, progress, addresses, mac, sandbox, trouble }: EndpointRecord) {
+  return { id, progress, link: linkName(flavour, id), addresses, mac, sandbox, trouble };
+}
