@@ -59,7 +59,20 @@ export type {
   TableRules,
   ValuesOf,
 } from "./option-table.ts";
-export { address, boolean, cidr, integer, linkName, list, macAddress, oneOf, path, text } from "./option-types.ts";
+export {
+  address,
+  boolean,
+  cidr,
+  duration,
+  integer,
+  label,
+  linkName,
+  list,
+  macAddress,
+  oneOf,
+  path,
+  text,
+} from "./option-types.ts";
 export type { OptionType } from "./option-types.ts";
 export { PluginError } from "./plugin-error.ts";
 export type { ErrorContext } from "./plugin-error.ts";
@@ -77,6 +90,8 @@ export type {
   SettingsOutcome,
 } from "./settings.ts";
 export { closeOnSignals, untilSignal } from "./signals.ts";
+export { storeAccess, storeSettings, type GivenStoreSettings, type StoreAccess } from "./store-settings.ts";
+export { textTable } from "./text-table.ts";
 export { Undo, UndoError } from "./undo.ts";
 export { unknownEndpoint, unknownNetwork } from "./unknown-ids.ts";
 export { Cidr, parseMac, shortId, stationMac } from "./values.ts";

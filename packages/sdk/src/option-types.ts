@@ -75,6 +75,24 @@ export const text: OptionType<string> = {
   parse: (value) => (value === "" ? undefined : value),
 };
 
+/** A name that may become part of a key in a store that hosts share. */
+export const label: OptionType<string> = {
+  allowed: "a name of up to 63 letters, digits, dots, hyphens and underscores that begins with a letter or digit",
+  parse: (given) => (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(given) ? given : undefined),
+};
+
+const MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A length of time, in milliseconds. */
+export const duration: OptionType<number> = {
+  allowed: "a time such as 60s, 5m or 1h, or 0",
+  parse: (given) => {
+    const [, count = "", unit = ""] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(given) ?? [];
+    const length = MILLISECONDS[unit];
+    return given === "0" ? 0 : length && Number(count) * length;
+  },
+};
+
 /** Values separated by commas, spaces around them ignored; an empty text is an empty list. */
 export function list<T>(item: OptionType<T>): OptionType<readonly T[]> {
   return {
