@@ -17,8 +17,8 @@ interface Config {
 const configOf = (name: string): Config =>
   JSON.parse(readFileSync(join(CONFIGS, name, "config.json"), "utf8")) as Config;
 
-test("every driver is a managed plugin, and nothing else is", () => {
-  expect(readdirSync(CONFIGS).toSorted()).toEqual(DRIVERS.map(({ name }) => name).toSorted());
+test("every driver is a managed plugin", () => {
+  expect(readdirSync(CONFIGS)).toEqual(expect.arrayContaining(DRIVERS.map(({ name }) => name)));
 });
 
 describe.each(DRIVERS)("$name as a managed plugin", ({ name, source, socket, stateDir }) => {

@@ -7,8 +7,7 @@ import { closure, library, libraryFolder } from "./closure.ts";
 import { placeNode } from "./node.ts";
 import { tidy } from "./tidy.ts";
 
-const CONFIGS = join(import.meta.dirname, "../../plugin-configs");
-export const LIBRARY = "/usr/lib/portolan";
+const LIBRARY = "/usr/lib/portolan";
 
 /** What a plugin's root file system has of the machine that makes it, beside its driver and Node. */
 interface Contents {
@@ -22,13 +21,16 @@ interface Contents {
 /** nft's language has names of protocols; the C library looks them up here. */
 const NAMES = ["/etc/protocols", "/etc/services"];
 
-const read = (name: string, file: string): string => readFileSync(join(CONFIGS, name, file), "utf8");
-
-/** @param version what the driver tells as its version; that of its package when left out */
-export async function makePlugin(driver: Driver, folder: string, version?: string): Promise<void> {
+/**
+ * @param configs the folder plugin-configs
+ * @param folder where the plugin is made; what was there goes
+ * @param version what the driver tells as its version; that of its package when left out
+ */
+export async function makePlugin(driver: Driver, configs: string, folder: string, version?: string): Promise<void> {
   const { name } = driver;
-  const contents = JSON.parse(read(name, "contents.json")) as Contents;
-  const config = JSON.parse(read(name, "config.json")) as { readonly propagatedMount: string };
+  const read = (file: string): string => readFileSync(join(configs, name, file), "utf8");
+  const contents = JSON.parse(read("contents.json")) as Contents;
+  const config = JSON.parse(read("config.json")) as { readonly propagatedMount: string };
   rmSync(folder, { recursive: true, force: true });
   const root = join(folder, "rootfs");
   const own = join(root, LIBRARY);
@@ -53,6 +55,6 @@ export async function makePlugin(driver: Driver, folder: string, version?: strin
   // Docker mounts something on each of these, or the driver makes sockets there.
   for (const path of ["/run/docker/plugins", "/run/portolan", "/tmp", config.propagatedMount])
     mkdirSync(join(root, path), { recursive: true });
-  writeFileSync(join(folder, "config.json"), read(name, "config.json"));
+  writeFileSync(join(folder, "config.json"), read("config.json"));
   tidy(folder);
 }

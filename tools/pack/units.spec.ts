@@ -11,7 +11,13 @@ const values = (text: string): Readonly<Record<string, string>> =>
 /** What may differ from one driver to the next; each unit says why it needs what it has. */
 const OWN = new Set([
   ...["Description", "Documentation", "Requires", "After", "ExecStart", "EnvironmentFile", "StateDirectory", "Also"],
-  ...["CapabilityBoundingSet", "RestrictAddressFamilies", "ReadWritePaths", "ProtectKernelTunables"],
+  ...[
+    "CapabilityBoundingSet",
+    "RestrictAddressFamilies",
+    "RestrictNamespaces",
+    "ReadWritePaths",
+    "ProtectKernelTunables",
+  ],
 ]);
 
 describe.each(DRIVERS)("$name under systemd", ({ name, socket, stateDir, admin }) => {
