@@ -4,7 +4,8 @@ const common = {
   testEnvironmentOptions: { customExportConditions: ["source", "node"] },
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/tools/strip-types.mjs" },
-  modulePathIgnorePatterns: ["/dist/"],
+  // What packaging builds has copies of the packages.
+  modulePathIgnorePatterns: ["/dist/", "<rootDir>/build/"],
 };
 
 export default {
