@@ -5,6 +5,7 @@ export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error
 export { openKernel, type OpenKernelOptions } from "./open-kernel.ts";
 export { isOwn, removeOwn } from "./own-links.ts";
 export type { Sandboxes } from "./sandboxes.ts";
+export type { Limits, Rate, Shaping } from "./shaping.ts";
 export type {
   DummySpec,
   IpvlanFlag,

@@ -1,5 +1,6 @@
 // What a driver may ask of Linux. Two implementations: the real one (netlink, libnftables, /proc) and the fake one.
 import type { Sandboxes } from "./sandboxes.ts";
+import type { Shaping } from "./shaping.ts";
 import type { StackedLinks } from "./stacked-links.ts";
 
 export interface Link {
@@ -285,4 +286,5 @@ export interface Kernel extends AsyncDisposable {
   readonly forwardAccept: ForwardAccept;
   readonly ports: Ports;
   readonly conntrack: Conntrack;
+  readonly shaping: Shaping;
 }

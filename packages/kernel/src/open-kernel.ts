@@ -10,6 +10,7 @@ import { RtLinks } from "./rtnetlink/links.ts";
 import { RtNeighbours } from "./rtnetlink/neighbours.ts";
 import { Requests } from "./rtnetlink/requests.ts";
 import { RtRoutes } from "./rtnetlink/routes.ts";
+import { RtShaping } from "./rtnetlink/shaping.ts";
 import { RtStackedLinks } from "./rtnetlink/stacked-links.ts";
 import { RtStations } from "./rtnetlink/stations.ts";
 import { MountedSandboxes } from "./sandboxes.ts";
@@ -43,6 +44,7 @@ export async function openKernel({ forwardChain }: OpenKernelOptions = {}): Prom
     sysctls: new ProcSysctls(),
     ports,
     conntrack: new NetlinkConntrack(conntrackRequests),
+    shaping: new RtShaping(requests, links),
     forwardAccept: new IptablesForwardAccept(nftables, undefined, forwardChain),
     async [Symbol.asyncDispose]() {
       ports[Symbol.dispose]();

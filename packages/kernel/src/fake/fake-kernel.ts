@@ -9,6 +9,7 @@ import { FakeNeighbours, FakeStations } from "./fake-neighbours.ts";
 import { FakeNftables } from "./fake-nftables.ts";
 import { FakePorts } from "./fake-ports.ts";
 import { FakeSandboxes } from "./fake-sandboxes.ts";
+import { FakeShaping } from "./fake-shaping.ts";
 import { FakeStackedLinks } from "./fake-stacked-links.ts";
 import { FakeSysctls } from "./fake-sysctls.ts";
 
@@ -27,6 +28,7 @@ export class FakeKernel implements Kernel {
   readonly forwardAccept: ForwardAccept;
   readonly ports: FakePorts;
   readonly conntrack: FakeConntrack;
+  readonly shaping: FakeShaping;
   readonly #host: FakeHost;
 
   constructor(options: FakeKernelOptions = {}) {
@@ -44,6 +46,7 @@ export class FakeKernel implements Kernel {
     this.forwardAccept = new FakeForwardAccept(host, this.nftables);
     this.ports = new FakePorts(host);
     this.conntrack = new FakeConntrack(host);
+    this.shaping = new FakeShaping(host);
   }
 
   /** The steps that changed something so far, as in `create bridge pt-abc`. */

@@ -5,6 +5,7 @@ import { linksContract } from "./links-contract.ts";
 import { nftablesContract } from "./nftables-contract.ts";
 import { portsContract } from "./ports-contract.ts";
 import { stackedContract } from "./stacked-contract.ts";
+import { shapingContract } from "./shaping-contract.ts";
 import { vxlanContract } from "./vxlan-contract.ts";
 
 export interface Subject {
@@ -30,6 +31,7 @@ export function kernelContract(open: () => Promise<Subject>): void {
   linksContract(kernel);
   stackedContract(kernel);
   vxlanContract(kernel);
+  shapingContract(kernel);
   nftablesContract(kernel, (commands) => subject.nftFromOutside(commands));
   portsContract(kernel);
 
