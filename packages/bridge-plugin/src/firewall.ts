@@ -5,7 +5,6 @@ import type { Element } from "./layout.ts";
 
 /** Ours alone: the other drivers have tables of their own, so that none can take another's rules away. */
 export const TABLE = "inet portolan-bridge";
-const CHAINS = ["forward", "inbound", "raw", "prerouting", "output", "published", "postrouting"];
 const SETS: readonly (readonly [name: string, properties: string])[] = [
   ["bridges", "type ifname"],
   ["within", "type ifname . ifname"],
@@ -37,11 +36,6 @@ const MAPS: readonly (readonly [name: string, properties: string])[] = [
   ["publishedAt4", "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"],
   ["publishedAt6", "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"],
 ];
-
-/** Bridges of the built-in driver that have no id in their names. */
-const DOCKERS = ["docker0", "docker_gwbridge"];
-/** Those that have; a set takes no pattern as exact as this one, and `br-*` might be the host's way to the LAN. */
-const DOCKERS_WITH_ID = /^br-[0-9a-f]{12}$/;
 
 /**
  * Every packet costs the same few look-ups, however many networks there are. `ct status dnat` marks connections that
@@ -112,9 +106,11 @@ export class Firewall {
     this.#nftables = nftables;
   }
 
-  /** The whole table anew, in one transaction: no packet passes between the old one and the new. */
-  async install(elements: readonly Element[], links: readonly string[]): Promise<void> {
-    const dockers = dockersAmong(links);
+  /**
+   * The whole table anew, in one transaction: no packet passes between the old one and the new.
+   * @param dockers the bridges of Docker's built-in driver
+   */
+  async install(elements: readonly Element[], dockers: readonly string[]): Promise<void> {
     const contents = [...elements, ...dockers.map(dockerElement)];
     const texts = Map.groupBy(contents, ({ set }) => set);
     const declare =
@@ -169,43 +165,37 @@ export class Firewall {
     }
   }
 
-  /** So that new networks of the built-in driver are off limits, too. @param links the names of the host's links */
-  async setDockers(links: readonly string[]): Promise<void> {
-    const dockers = dockersAmong(links);
+  /** So that new networks of the built-in driver are off limits, too. @param dockers their bridges */
+  async setDockers(dockers: readonly string[]): Promise<void> {
     if (isDeepStrictEqual(dockers, this.#dockers)) return;
     const elements = dockers.map((name) => `add ${inSet(dockerElement(name))}`);
     await this.#nftables.run([`flush set ${TABLE} docker`, ...elements].join("\n"));
     this.#dockers = dockers;
   }
 
-  /** Whether the rules are as they were when we installed them. */
+  /** Whether rules, sets and maps are as they were when we installed them. What is in the sets is not looked at. */
   async isIntact(): Promise<boolean> {
     return this.#rules !== undefined && this.#rules === (await this.#readRules());
   }
 
-  /**
-   * Whether the sets of links, on which the isolation of networks rests, lack any of these elements or of Docker's
-   * bridges. Elements of other sets and maps are not looked at, nor are those that are too many.
-   */
-  async lacksAny(elements: readonly Element[]): Promise<boolean> {
+  /** Whether each set and map has as many elements as these are. Costs half a second with 30,000. */
+  async hasAsManyAs(elements: readonly Element[]): Promise<boolean> {
     const wanted = Map.groupBy([...elements, ...this.#dockers.map(dockerElement)], ({ set }) => set);
-    const lacking = await Promise.all(
-      SETS.filter(([, type]) => type === "type ifname" || type === "type ifname . ifname").map(async ([set]) => {
-        const own = wanted.get(set as Element["set"]) ?? [];
-        if (own.length === 0) return false;
-        const there = linksIn(await this.#nftables.list(`list set ${TABLE} ${set}`));
-        return own.some(({ text }) => !there.has(text));
-      }),
-    );
-    return lacking.includes(true);
+    for (const object of await this.#nftables.list(`list table ${TABLE}`)) {
+      const { name, elem = [] } = (object.set ?? object.map ?? {}) as { name?: Element["set"]; elem?: unknown[] };
+      if (name === undefined) continue;
+      const own = new Set(wanted.get(name)?.map(({ text }) => text));
+      if (own.size !== elem.length) return false;
+    }
+    return true;
   }
 
-  /** Undefined when there is no table, or not the whole of it. */
+  /** Undefined when there is no table. */
   async #readRules(): Promise<string | undefined> {
     try {
-      const chains = await Promise.all(CHAINS.map((chain) => this.#nftables.list(`list chain ${TABLE} ${chain}`)));
+      const objects = await this.#nftables.list(`list table ${TABLE}`, { terse: true });
       const withoutHandles = (key: string, value: unknown) => (key === "handle" ? undefined : value);
-      return JSON.stringify(chains, withoutHandles);
+      return JSON.stringify(objects, withoutHandles);
     } catch (error) {
       if (isKernelError(error, "ENOENT")) return undefined;
       throw error;
@@ -216,23 +206,6 @@ export class Firewall {
 interface DockerElement {
   readonly set: "docker";
   readonly text: string;
-}
-
-/** As elements are written, from nft's JSON. */
-function linksIn(objects: readonly Record<string, unknown>[]): ReadonlySet<string> {
-  const quoted = (name: unknown) => `"${String(name)}"`;
-  const elements = objects.flatMap(({ set }) => (set as { elem?: readonly unknown[] } | undefined)?.elem ?? []);
-  return new Set(
-    elements.map((element) =>
-      typeof element === "string"
-        ? quoted(element)
-        : ((element as { concat?: readonly unknown[] }).concat ?? []).map(quoted).join(" . "),
-    ),
-  );
-}
-
-function dockersAmong(links: readonly string[]): readonly string[] {
-  return [...DOCKERS, ...links.filter((name) => DOCKERS_WITH_ID.test(name)).sort()];
 }
 
 function dockerElement(name: string): DockerElement {

@@ -1,4 +1,5 @@
 // The firewall comes back when others take it away.
+import { jest } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
 import { networkId } from "./testing/calls.ts";
 import { TestHost } from "./testing/host.ts";
@@ -15,6 +16,13 @@ afterEach(() => host.bridge[Symbol.asyncDispose]());
 const firewall = () => host.bridge.status().firewall;
 const ruleset = () => host.kernel.nftables.list("list ruleset");
 
+const table = async () => {
+  const objects = await host.kernel.nftables.list("list table inet portolan-bridge").catch(() => []);
+  return JSON.stringify(objects, (key, value: unknown) => (key === "handle" ? undefined : value));
+};
+/** Elements of a map are deleted by their keys; the fake kernel wants them so. */
+const PORT = "delete element inet portolan-bridge published4";
+
 async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
   for (let n = 0; n < 100 && !(await condition()); n += 1) await sleep(10);
   expect(await condition()).toBe(true);
@@ -27,16 +35,39 @@ it.each([
   ["the set of our bridges is flushed", "flush set inet portolan-bridge bridges"],
   ["the pairs within networks are flushed", "flush set inet portolan-bridge within"],
   ["the set of Docker's bridges is flushed", "flush set inet portolan-bridge docker"],
+  ["a subnet is no longer masqueraded", "delete element inet portolan-bridge masquerade4 { 10.40.0.0/24 }"],
+  ["a port leads nowhere any more", "flush map inet portolan-bridge published4"],
+  ["a port leads to another", `${PORT} { tcp . 8080 }\nadd ${PORT.slice(7)} { tcp . 8080 : 10.40.0.9 . 81 }`],
+  ["a container no longer reaches its own port", "flush set inet portolan-bridge hairpin4"],
+  ["a stranger has added a rule", "add rule inet portolan-bridge forward drop"],
 ])("puts rules and elements back when %s", async (_, command) => {
-  const table = async () => {
-    const objects = await host.kernel.nftables.list("list table inet portolan-bridge").catch(() => []);
-    return JSON.stringify(objects, (key, value: unknown) => (key === "handle" ? undefined : value));
-  };
+  await host.createEndpoint("net", "web", "10.40.0.2/24");
+  await host.join("net", "web");
+  await host.publish("net", "web", ["8080:80"]);
   const before = await table();
   host.kernel.nftables.runFromOutside(command);
   expect(await table()).not.toBe(before);
   await until(async () => (await table()) === before);
   expect(firewall()).toMatchObject({ restored: 1 });
+});
+
+it("reads its table and puts back what is missing when the kernel could not tell what others did", async () => {
+  const before = await table();
+  host.kernel.nftables.runUnheard("delete element inet portolan-bridge masquerade4 { 10.40.0.0/24 }");
+  await until(async () => (await table()) === before);
+  expect(firewall()).toMatchObject({ restored: 1 });
+  host.kernel.nftables.runUnheard("add table ip nat");
+  await sleep(50);
+  expect(firewall()).toMatchObject({ restored: 1 });
+});
+
+it("does not read what it holds when others change what is theirs", async () => {
+  const list = jest.spyOn(host.kernel.nftables, "list");
+  host.kernel.nftables.runFromOutside("add table ip nat");
+  await until(() => list.mock.calls.length > 0);
+  await sleep(50);
+  const ours = list.mock.calls.filter(([command]) => command.includes("portolan-bridge"));
+  expect(ours.filter(([, form]) => form?.terse !== true)).toEqual([]);
 });
 
 it("ends while somebody keeps the lock that it waits for, and mends nothing any more", async () => {
@@ -71,10 +102,15 @@ it("puts the accept rules beside Docker's FORWARD chain back", async () => {
 
 it("keeps our networks away from those that the built-in driver makes later", async () => {
   const dockers = async () => JSON.stringify(await host.kernel.nftables.list("list set inet portolan-bridge docker"));
-  for (const name of ["br-0123456789ab", "br-lan", "br-0123456789ax"]) await host.kernel.links.createBridge({ name });
+  for (const name of ["br-0123456789ab", "br-lan", "br-0123456789ax", "custom0"])
+    await host.kernel.links.createBridge({ name });
   // dockerd writes rules for each network it makes.
-  host.kernel.nftables.runFromOutside("add table ip nat");
+  host.kernel.nftables.runFromOutside(
+    'add table ip filter\nadd chain ip filter DOCKER-BRIDGE\nadd rule ip filter DOCKER-BRIDGE oifname "custom0" drop',
+  );
   await until(async () => (await dockers()).includes('"br-0123456789ab"'));
+  expect(await dockers()).toContain('"custom0"');
+  await until(async () => JSON.stringify(await ruleset()).includes('oifname \\"custom0\\" return'));
   expect(await dockers()).not.toContain("br-lan");
   expect(await dockers()).not.toContain("br-0123456789ax");
 });

@@ -1,7 +1,8 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
-import type { Kernel } from "@portolan/kernel";
+import type { Kernel, RulesetChange } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
-import type { Firewall } from "./firewall.ts";
+import { dockersAmong } from "./dockers.ts";
+import { TABLE, type Firewall } from "./firewall.ts";
 import { networkLayout, type Element } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { BRIDGE_PREFIX, hasNameOfItsOwn } from "./naming.ts";
@@ -26,17 +27,23 @@ export interface GuardState {
 
 /** Between two looks at a ruleset that keeps changing, as it does while dockerd starts containers. */
 const REST_MS = 500;
-/** iptables-legacy tells nobody when it changes. */
+/** Links come and go without a word, and what failed may work by now. */
 const LOOK_MS = 30_000;
+
+/**
+ * What others did to our table since it was last put right. `lost`: the kernel could not tell all, so it has to be read.
+ */
+type Harm = "none" | "lost" | "touched";
 
 export class FirewallGuard implements AsyncDisposable {
   readonly #parts: GuardParts;
   #restored = 0;
   #troubles: readonly string[] = [];
-  #watch: Disposable | undefined;
+  #watches: readonly Disposable[] = [];
   #timer: NodeJS.Timeout | undefined;
   #mending: Promise<void> | undefined;
   #changed = false;
+  #harm: Harm = "none";
   /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
   readonly #closing = new AbortController();
 
@@ -51,12 +58,9 @@ export class FirewallGuard implements AsyncDisposable {
 
   /** Installs the table, before networks are applied. @throws KernelError when that is impossible */
   async start(): Promise<void> {
+    const { nftables, forwardAccept } = this.#parts.kernel;
     await this.#install();
-    this.#watch = this.#parts.kernel.nftables.watch(() => {
-      this.#changed = true;
-      // While it mends, the end of that sees to it.
-      if (!this.#mending) this.#mendIn(0);
-    });
+    this.#watches = [nftables.watch((change) => this.#hear(change)), forwardAccept.watch(() => this.#mendSoon())];
     await this.#mendNow();
   }
 
@@ -64,45 +68,33 @@ export class FirewallGuard implements AsyncDisposable {
    * Of bridges that have names of their own FORWARD knows only those that the records tell of.
    * @returns whether anything had to be changed
    */
-  letThrough(): Promise<boolean> {
+  async letThrough(): Promise<boolean> {
     const { kernel, records } = this.#parts;
-    const names = records.networks.map(({ bridge }) => bridge).filter(hasNameOfItsOwn);
-    return kernel.forwardAccept.ensure(BRIDGE_PREFIX, [...new Set(names)]);
-  }
-
-  /** Looks at all that others may have changed, and puts back what is gone. */
-  async #mend(): Promise<void> {
-    const { firewall, log } = this.#parts;
-    const troubles: string[] = [];
-    const attempt = async (what: string, work: () => Promise<void>) => {
-      try {
-        this.#closing.signal.throwIfAborted();
-        await work();
-      } catch (error) {
-        if (this.#closing.signal.aborted) return;
-        const trouble = `could not ${what}: ${PluginError.from(error).message}`;
-        if (!this.#troubles.includes(trouble)) log.error(`could not ${what}, and will try again`, { err: error });
-        troubles.push(trouble);
-      }
-    };
-    await attempt("put the firewall rules back", async () => {
-      // Without the lock first: hardly ever is anything wrong, and a network that is being made looks as if it were.
-      if ((await this.#isWhole()) || !(await this.#install(() => this.#isWhole()))) return;
-      this.#restored += 1;
-      log.warn("somebody removed the firewall rules; they are back");
-    });
-    await attempt("let traffic through FORWARD", async () => {
-      if (await this.letThrough()) log.info("FORWARD lets our networks through");
-    });
-    await attempt("keep networks apart from Docker's own", async () => firewall.setDockers(await this.#links()));
-    this.#troubles = troubles;
+    const names = new Set(records.networks.map(({ bridge }) => bridge).filter(hasNameOfItsOwn));
+    const links = await this.#links();
+    const dockers = await this.#dockers(links);
+    const others = links.filter((name) => !dockers.includes(name) && !names.has(name));
+    return kernel.forwardAccept.ensure(BRIDGE_PREFIX, [...names], { dockers, others });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the firewall's guard is stopping"));
     clearTimeout(this.#timer);
-    this.#watch?.[Symbol.dispose]();
+    for (const watch of this.#watches) watch[Symbol.dispose]();
     await this.#mending;
+  }
+
+  /** Most of what others do is none of our business; reading our table each time would cost as much as it holds. */
+  #hear({ tables, lost }: RulesetChange): void {
+    if (tables.has(TABLE)) this.#harm = "touched";
+    else if (lost && this.#harm === "none") this.#harm = "lost";
+    this.#mendSoon();
+  }
+
+  #mendSoon(): void {
+    this.#changed = true;
+    // While it mends, the end of that sees to it.
+    if (!this.#mending) this.#mendIn(0);
   }
 
   #mendIn(ms: number): void {
@@ -122,6 +114,57 @@ export class FirewallGuard implements AsyncDisposable {
     return this.#mending;
   }
 
+  /** Looks at all that others may have changed, and puts back what is gone. */
+  async #mend(): Promise<void> {
+    const { firewall, log } = this.#parts;
+    const troubles: string[] = [];
+    const attempt = async (what: string, work: () => Promise<void>) => {
+      try {
+        this.#closing.signal.throwIfAborted();
+        await work();
+      } catch (error) {
+        if (this.#closing.signal.aborted) return;
+        const trouble = `could not ${what}: ${PluginError.from(error).message}`;
+        if (!this.#troubles.includes(trouble)) log.error(`could not ${what}, and will try again`, { err: error });
+        troubles.push(trouble);
+      }
+    };
+    await attempt("put the firewall rules back", async () => {
+      if (!(await this.#putBack())) return;
+      this.#restored += 1;
+      log.warn("somebody removed the firewall rules; they are back");
+    });
+    await attempt("let traffic through FORWARD", async () => {
+      if (await this.letThrough()) log.info("FORWARD lets our networks through");
+    });
+    await attempt("keep networks apart from Docker's own", async () =>
+      firewall.setDockers(await this.#dockers(await this.#links())),
+    );
+    this.#troubles = troubles;
+  }
+
+  /** @returns whether that was necessary */
+  async #putBack(): Promise<boolean> {
+    const harm = this.#harm;
+    // Whoever touches the table from here on has done so after this.
+    this.#harm = "none";
+    try {
+      if (harm === "touched") return await this.#install();
+      // Without the lock first: hardly ever is anything wrong, and a network that is being made looks as if it were.
+      const isWhole = () => this.#isWhole(harm);
+      return !(await isWhole()) && (await this.#install(isWhole));
+    } catch (error) {
+      this.#harm = harm;
+      throw error;
+    }
+  }
+
+  async #isWhole(harm: Harm): Promise<boolean> {
+    const { firewall, records } = this.#parts;
+    if (!(await firewall.isIntact())) return false;
+    return harm === "none" || firewall.hasAsManyAs(recordedElements(records, await this.#links()));
+  }
+
   /**
    * Alone with all networks, so that no element is put back that is being taken away.
    * @param isNeedless asked when alone @returns whether it was done
@@ -131,22 +174,22 @@ export class FirewallGuard implements AsyncDisposable {
     const install = async () => {
       if (await isNeedless()) return false;
       const links = await this.#links();
+      const dockers = await this.#dockers(links);
       // Nothing may come between reading the records and this transaction: later ports are later transactions.
-      await firewall.install(recordedElements(records, links), links);
+      await firewall.install(recordedElements(records, links), dockers);
       return true;
     };
     return locks.run(allNetworksLock, "firewall", install, this.#closing.signal);
   }
 
-  async #isWhole(): Promise<boolean> {
-    const { firewall, records } = this.#parts;
-    if (!(await firewall.isIntact())) return false;
-    const networks = records.networks.filter(({ progress }) => progress === "made");
-    return !(await firewall.lacksAny(networks.flatMap((network) => networkLayout(network).elements)));
-  }
-
   async #links(): Promise<readonly string[]> {
     return (await this.#parts.kernel.links.list()).map(({ name }) => name);
+  }
+
+  async #dockers(links: readonly string[]): Promise<readonly string[]> {
+    const { kernel, records } = this.#parts;
+    const own = new Set(records.networks.map(({ bridge }) => bridge));
+    return dockersAmong(links, await kernel.forwardAccept.dockerBridges()).filter((name) => !own.has(name));
   }
 }
 
