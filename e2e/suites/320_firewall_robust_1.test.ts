@@ -128,5 +128,9 @@ onEveryEngine(
     });
   },
   // A legacy table stays for as long as the host's namespace.
-  { prepare: async (host) => void (await host.must(["iptables-legacy", "-P", "FORWARD", "DROP"])) },
+  {
+    async prepare(host) {
+      await host.must(["iptables-legacy", "-P", "FORWARD", "DROP"]);
+    },
+  },
 );

@@ -176,6 +176,7 @@ export class BridgeDriver implements NetworkDriver {
     const { kernel, records, ports, log } = this.#parts;
     const { networkId: network, endpointId: endpoint, options } = request;
     const record = knownEndpoint(records.endpoint(endpoint));
+    const { hostBinding } = records.network(network) ?? {};
     const addresses = translatedAddresses(record, records.network(network));
     // Where its container has IPv6 without NAT, the host's IPv6 addresses are not for its ports.
     const noProxy6To4 = options.noProxy6To4 || addresses.length < record.addresses.length;
@@ -183,7 +184,7 @@ export class BridgeDriver implements NetworkDriver {
     const { wishes, skipped } = planPorts(
       addresses.length > 0 ? options.portMap : [],
       { addresses },
-      { hasIPv6, noProxy6To4 },
+      { hasIPv6, noProxy6To4, ...(hostBinding !== undefined && { hostBinding }) },
     );
     for (const sentence of skipped) log.warn(sentence, { network, endpoint });
     await ports.publish(record, wishes);

@@ -87,6 +87,11 @@ export const networkOptions = optionTable(
       defaultText: "none",
       help: "What comes in by these links reaches published ports at the container's own address, too.",
     }),
+    hostBinding: option({
+      ...dockerOption("com.docker.network.bridge.host_binding_ipv4", address(), notAddress),
+      default: "0.0.0.0",
+      help: "Where ports are published that name no host address; 0.0.0.0 is every address, IPv6 too, and one of IPv6 will do.",
+    }),
     source4: option({
       ...dockerOption("com.docker.network.host_ipv4", address(4), notAddress),
       defaultText: "the host's choice",

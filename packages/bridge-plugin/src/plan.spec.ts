@@ -154,6 +154,11 @@ describe("a network's plan", () => {
       /^failed to parse com\.docker\.network\.host_ipv4 value: fd00::1 \(nil ip\).*IPv4 address/,
     ],
     [
+      "a host address for ports that is none",
+      { driverOpts: bridge("host_binding_ipv4", "localhost") },
+      /^failed to parse com\.docker\.network\.bridge\.host_binding_ipv4 value: localhost \(nil ip\).*IP address/,
+    ],
+    [
       "a trusted link that can't be one",
       { driverOpts: bridge("trusted_host_interfaces", "eth0:a/b") },
       /"eth0:a\/b" is not allowed/,

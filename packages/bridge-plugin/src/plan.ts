@@ -50,7 +50,7 @@ export function planNetwork(
 ): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix, bridge = "" } = values;
+  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix, hostBinding, bridge = "" } = values;
   const subnets = planSubnets(request, values);
   const hasIPv6 = subnets.some(({ family }) => family === 6);
   if (hasIPv6 && mtu > 0 && mtu < LEAST_MTU_FOR_IPV6) {
@@ -67,6 +67,7 @@ export function planNetwork(
     ...(!icc && { icc }),
     ...(!masquerade && { masquerade }),
     ...(trusted.length > 0 && { trusted }),
+    ...(hostBinding !== "0.0.0.0" && { hostBinding }),
     ...(interfacePrefix !== "eth" && interfacePrefix !== "" && { interfacePrefix }),
     subnets,
     options: options.driverOpts,

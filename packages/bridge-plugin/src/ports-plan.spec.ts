@@ -37,6 +37,14 @@ describe("host addresses", () => {
     ).toEqual(["127.0.0.1", "::1", "0.0.0.0", "::", "127.0.0.2"]);
   });
 
+  it.each([
+    ["192.0.2.1", "192.0.2.1"],
+    ["::", "::"],
+    ["2001:db8::1", "2001:db8::1"],
+  ])("are the network's %s where none was typed", (hostBinding, expected) => {
+    expect(addressesOf(["80:80", "127.0.0.1:81:80"], DUAL, { hostBinding })).toEqual([expected, "127.0.0.1"]);
+  });
+
   it("that can't lead to the container are left out, with a sentence for the log", () => {
     const { wishes, skipped } = planPorts(bindings("127.0.0.1:80:80", "[::1]:80:80", "[::1]:80:80/sctp"), V6, HOST);
     expect(wishes.map(({ hostAddresses }) => hostAddresses)).toEqual([["::1"]]);

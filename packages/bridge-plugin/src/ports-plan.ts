@@ -18,6 +18,8 @@ export interface PortWish {
 export interface HostConditions {
   /** The host's kernel has IPv6. */
   readonly hasIPv6: boolean;
+  /** Of bindings that name none; missing where that is every address. */
+  readonly hostBinding?: string;
   /** Another endpoint of the container is its gateway for IPv6: what reaches the host there is not for this one. */
   readonly noProxy6To4: boolean;
 }
@@ -44,7 +46,7 @@ export function planPorts(
   for (const binding of bindings) {
     const protocol = protocolOf(binding);
     const { containerPort, hostPort: first } = binding;
-    const wanted = hostAddressesOf(binding);
+    const wanted = hostAddressesOf(binding, conditions.hostBinding);
     const hostAddresses = wanted.filter((address) => {
       if (!address.includes(":")) return hasIPv4;
       if (address === "::" && !conditions.hasIPv6) return false;
@@ -68,8 +70,9 @@ function protocolOf({ protocol, containerPort }: PortBinding): PortProtocol {
   throw new PluginError(`port ${containerPort}/${protocol}: unknown protocol`, { hint: "Publish tcp, udp or sctp." });
 }
 
-/** Without one, every address of the host. */
-function hostAddressesOf({ hostAddress }: PortBinding): readonly string[] {
+/** Without one, that of the network, or every address of the host. */
+function hostAddressesOf({ hostAddress: named }: PortBinding, hostBinding: string | undefined): readonly string[] {
+  const hostAddress = named ?? hostBinding;
   if (hostAddress === undefined) return ["0.0.0.0", "::"];
   if (!ipaddr.isValid(hostAddress)) {
     throw new PluginError(`host address "${hostAddress}" is not an IP address`, {

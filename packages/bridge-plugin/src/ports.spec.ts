@@ -67,6 +67,24 @@ it("are refused in Docker's words, for the last port of a range", async () => {
   expect(ports("cat")).toEqual([]);
 });
 
+it("are at the network's own host address where they name none, and refused there", async () => {
+  const options = { "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1" };
+  await host.createNetwork("bound", { subnet: "10.41.0.0/24", options });
+  for (const [name, address] of [
+    ["dog", "10.41.0.2/24"],
+    ["owl", "10.41.0.3/24"],
+  ] as const) {
+    await host.createEndpoint("bound", name, address);
+    await host.join("bound", name);
+  }
+  await host.publish("bound", "dog", ["9000:80"]);
+  await host.publish("net", "web", ["10.40.0.1:9000:80"]);
+  await expect(host.publish("bound", "owl", ["9000:80"])).rejects.toThrow(
+    "Bind for 127.0.0.1:9000 failed: port is already allocated",
+  );
+  expect(ports("owl")).toEqual([]);
+});
+
 it("that are any are different, though the same on both families, and go round", async () => {
   await host.publish("net", "web", ["81", "82", "127.0.0.1::80"]);
   expect(ports("web")).toEqual(["32768:80/tcp", "32769:81/tcp", "32770:82/tcp"]);

@@ -51,6 +51,8 @@ export interface NetworkRecord {
   readonly masquerade?: false;
   /** Links from which published ports are reached at the containers' own addresses. */
   readonly trusted?: readonly string[];
+  /** The host address of ports that name none; all addresses when missing. */
+  readonly hostBinding?: string;
   /** `eth` when missing. */
   readonly interfacePrefix?: string;
   /** In the order IPv4, IPv6; a family that the network does not have is missing. */
