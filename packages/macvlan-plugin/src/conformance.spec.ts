@@ -1,5 +1,5 @@
 // The rules that hold for every network driver, held against these: repetitions, crashes at every step, whole engines.
-import { FakeKernel } from "@portolan/kernel/testing";
+import { FakeDhcp, FakeKernel } from "@portolan/kernel/testing";
 import { silentLogger } from "@portolan/sdk";
 import { conformance, type CrashPoints, type Host, type Life } from "@portolan/sdk/testing";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
@@ -36,7 +36,7 @@ class ConformanceHost implements Host {
     this.#disk.powerOff();
     const onCommit = (moment: string) => points.reach(`${moment} commit`);
     const { store } = await openMemoryStore({ disk: this.#disk, schema, onCommit });
-    const common = { kernel: this.#kernel, store, log: silentLogger, patience: NO_PATIENCE };
+    const common = { kernel: this.#kernel, dhcp: new FakeDhcp(), store, log: silentLogger, patience: NO_PATIENCE };
     const lan = await openLan({ flavour: this.#flavour, ...common });
     await lan.start();
     return {

@@ -1,6 +1,7 @@
 // The protocol's verbs, in protocol order: plan, intent, apply, commit, reply.
 import type { Kernel, Link } from "@portolan/kernel";
 import {
+  Cidr,
   Undo,
   unknownNetwork,
   type CallContext,
@@ -19,6 +20,7 @@ import {
   type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { applyEndpoint, applyLink } from "./apply.ts";
+import type { Leases } from "./dhcp/leases.ts";
 import { endpointLayout, linkLayout } from "./layout.ts";
 import { parentsLock } from "./lock-keys.ts";
 import type { Flavour } from "./options.ts";
@@ -32,6 +34,7 @@ export interface DriverParts {
   readonly kernel: Kernel;
   readonly records: Records;
   readonly removal: Removal;
+  readonly leases: Leases;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -84,7 +87,7 @@ export class LanDriver implements NetworkDriver {
   }
 
   async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
-    const { flavour, kernel, records, removal, log } = this.#parts;
+    const { flavour, kernel, records, removal, leases, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const known = records.networks.get(network);
     if (!known) throw unknownNetwork(network);
@@ -104,11 +107,18 @@ export class LanDriver implements NetworkDriver {
       undo.add("forget the endpoint", () => records.endpoints.forget(endpoint));
     }
     // Of a joined endpoint the container has the link.
-    if (before?.sandbox === undefined) await applyEndpoint(kernel, endpointLayout(flavour, plan.record, known), undo);
+    const layout = endpointLayout(flavour, plan.record, known);
+    if (before?.sandbox === undefined) await applyEndpoint(kernel, layout, undo);
+    const lease = before?.lease ?? (plan.wish && (await leases.acquire(layout.name, plan.wish)));
     const sandbox = before?.sandbox;
-    await records.endpoints.put({ ...plan.record, progress: "made", ...(sandbox !== undefined && { sandbox }) });
+    await records.endpoints.put({
+      ...plan.record,
+      progress: "made",
+      ...(lease && { lease }),
+      ...(sandbox !== undefined && { sandbox }),
+    });
     undo.commit();
-    return { interface: plan.reply };
+    return { interface: { ...plan.reply, ...(lease && { address: Cidr.parse(lease.address) }) } };
   }
 
   async deleteEndpoint({ networkId, endpointId }: EndpointRequest): Promise<void> {
@@ -119,16 +129,18 @@ export class LanDriver implements NetworkDriver {
   }
 
   async join({ networkId, endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
-    const { flavour, records } = this.#parts;
+    const { flavour, records, leases } = this.#parts;
     const endpoint = records.endpoints.get(endpointId);
     const { record, reply } = planJoin(flavour, endpoint, records.networks.get(networkId), sandboxKey);
     await records.endpoints.put(record);
+    leases.follow(record);
     return reply;
   }
 
   /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
   async leave({ endpointId }: EndpointRequest): Promise<void> {
-    const { records } = this.#parts;
+    const { records, leases } = this.#parts;
+    await leases.release(endpointId);
     const record = records.endpoints.get(endpointId);
     if (record?.sandbox === undefined) return;
     const { sandbox: _left, ...rest } = record;

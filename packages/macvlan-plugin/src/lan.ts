@@ -1,7 +1,8 @@
 // Puts the parts together: one host's networks on its LANs, on whichever kernel and store.
-import type { Kernel } from "@portolan/kernel";
+import type { Dhcp, Kernel } from "@portolan/kernel";
 import { KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
 import type { Store } from "@portolan/state";
+import { Leases, type LeasePatience } from "./dhcp/leases.ts";
 import { LanDriver } from "./driver.ts";
 import type { Flavour } from "./options.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
@@ -12,10 +13,12 @@ import { status, type LanStatus } from "./status.ts";
 export interface LanOptions {
   readonly flavour: Flavour;
   readonly kernel: Kernel;
+  readonly dhcp: Dhcp;
   readonly store: Store;
   readonly log: Logger;
   readonly metrics?: Metrics;
   readonly patience?: Patience;
+  readonly leasePatience?: LeasePatience;
 }
 
 export interface Lan extends AsyncDisposable {
@@ -30,18 +33,29 @@ export interface Lan extends AsyncDisposable {
 }
 
 /** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
-export async function openLan({ flavour, kernel, store, log, metrics, patience }: LanOptions): Promise<Lan> {
+export async function openLan(options: LanOptions): Promise<Lan> {
+  const { flavour, kernel, dhcp, store, log, metrics, patience, leasePatience } = options;
   const records = await loadRecords(store);
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
-  const removal = new Removal({ flavour, kernel, records, log, metrics });
-  const shared = { flavour, kernel, records, removal, locks, log };
+  const leases = new Leases({
+    ...{ flavour, kernel, dhcp, records, locks, log },
+    ...(leasePatience && { patience: leasePatience }),
+  });
+  const removal = new Removal({ flavour, kernel, records, leases, log, metrics });
+  const shared = { flavour, kernel, records, removal, leases, locks, log };
   const reconciler = new Reconciler({ ...shared, ...(patience && { patience }) });
   return {
     driver: new LanDriver(shared),
     locks,
-    start: () => reconciler.start(),
+    async start() {
+      await reconciler.start();
+      for (const endpoint of records.endpoints.all) if (endpoint.progress === "made") leases.follow(endpoint);
+    },
     look: () => reconciler.look(),
-    status: () => status({ flavour, records, removal, reconciler }),
-    [Symbol.asyncDispose]: () => reconciler[Symbol.asyncDispose](),
+    status: () => status({ flavour, records, removal, leases, reconciler }),
+    async [Symbol.asyncDispose]() {
+      await reconciler[Symbol.asyncDispose]();
+      await leases[Symbol.asyncDispose]();
+    },
   };
 }

@@ -1,7 +1,7 @@
 // What both executables do: settings, state, kernel, driver, serve.
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { isKernelError, openKernel } from "@portolan/kernel";
+import { isKernelError, openDhcp, openKernel } from "@portolan/kernel";
 import { runPlugin, serve, serveAdmin, UsageError } from "@portolan/sdk";
 import { openStore, StateError } from "@portolan/state";
 import { openLan } from "./lan.ts";
@@ -19,8 +19,9 @@ export async function main(flavour: Flavour): Promise<void> {
       await using kernel = await openKernel();
       const { store, quarantined } = await openStore({ path: join(settings.stateDir, "state.db"), schema });
       await using _store = store;
+      const dhcp = await openDhcp(settings.stateDir);
       if (quarantined !== undefined) logger.error(`the state was damaged and set aside as ${quarantined}`);
-      await using lan = await openLan({ flavour, kernel, store, log: logger, metrics });
+      await using lan = await openLan({ flavour, kernel, dhcp, store, log: logger, metrics });
       const { driver, locks } = lan;
 
       await using server = await serve({ name, network: driver, listen, locks, logger, metrics });

@@ -1,6 +1,7 @@
 // The two drivers and the options of `docker network create -o KEY=VALUE`. Keys and refusals are those of the built-in ones.
 import type { IpvlanFlag, IpvlanMode, MacvlanMode } from "@portolan/kernel";
 import {
+  boolean,
   dockerInterfacePrefix,
   dockerMtu,
   option,
@@ -68,6 +69,12 @@ export const macvlanOptions = optionTable(
     }),
     mtu: common.mtu,
     interfacePrefix: common.interfacePrefix,
+    dhcp: option({
+      keys: ["portolan.dhcp"],
+      type: boolean,
+      default: false,
+      help: "Containers get their IPv4 addresses from the LAN's own DHCP server: see DHCP below.",
+    }),
   },
   { ownPrefixes: [...OWN_PREFIXES, "macvlan_"] },
 );
@@ -104,6 +111,8 @@ interface CommonOptions {
   readonly mtu?: number;
   readonly interfacePrefix: string;
   readonly mode: Mode;
+  /** DHCP servers know clients by their MAC addresses, and ipvlan links have only one. */
+  readonly dhcp?: boolean;
 }
 
 /** One of the two drivers: they differ in the kind of link and in what its modes are. */

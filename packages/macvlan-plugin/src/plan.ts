@@ -1,6 +1,6 @@
 // From a request, the records and the host's links to what shall be promised. Pure, and all refusals happen here.
 import { isDeepStrictEqual } from "node:util";
-import type { Link } from "@portolan/kernel";
+import type { DhcpWish, Link } from "@portolan/kernel";
 import {
   Cidr,
   PluginError,
@@ -12,11 +12,12 @@ import {
   type JoinReply,
   type StaticRoute,
 } from "@portolan/sdk";
+import { parseEndpointOptions } from "./endpoint-options.ts";
 import { endpointMac, linkName } from "./naming.ts";
 import { LEAST_MTU_FOR_IPV6, type Flavour } from "./options.ts";
 import { planParent } from "./plan-parent.ts";
 import { isRouted, planSubnets, subnetOf } from "./plan-subnets.ts";
-import type { EndpointRecord, LinkRecord, Mode, NetworkRecord, SubnetRecord } from "./records.ts";
+import type { EndpointRecord, LeaseRecord, LinkRecord, Mode, NetworkRecord, SubnetRecord } from "./records.ts";
 
 const ANYWHERE = { 4: Cidr.parse("0.0.0.0/0"), 6: Cidr.parse("::/0") };
 
@@ -39,8 +40,9 @@ export interface NetworkPlan {
 export function planNetwork(flavour: Flavour, request: CreateNetworkRequest, known: Known): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = flavour.parse(options.driverOpts);
-  const { mtu = 0, mode, interfacePrefix } = values;
+  const { mtu = 0, mode, interfacePrefix, dhcp = false } = values;
   const subnets = planSubnets(request, mode);
+  if (dhcp) checkDhcp(values.parent, options.internal, subnets);
   const parent = planParent(flavour, { network: id, parent: values.parent, mtu }, known.found, known.links);
   checkMtu(mtu, subnets, parent.mtu, parent.name);
   const record: NetworkRecord = {
@@ -52,6 +54,7 @@ export function planNetwork(flavour: Flavour, request: CreateNetworkRequest, kno
     ...(mtu > 0 && { mtu }),
     ...(interfacePrefix !== "eth" && interfacePrefix !== "" && { interfacePrefix }),
     subnets,
+    ...(dhcp && { dhcp }),
     options: options.driverOpts,
   };
   const before = known.networks.find((network) => network.id === id);
@@ -64,6 +67,21 @@ export function planNetwork(flavour: Flavour, request: CreateNetworkRequest, kno
     if (rival.id !== id && rival.parent === record.parent && rival.progress !== "removing") checkSharing(record, rival);
   }
   return { record, links: parent.links, ignored: other };
+}
+
+function checkDhcp(parent: string | undefined, internal: boolean, subnets: readonly SubnetRecord[]): void {
+  if (parent === undefined || parent === "" || internal)
+    throw new PluginError("portolan.dhcp: an internal network has no LAN whose DHCP server could be asked", {
+      hint: "Give -o parent=LINK and leave out --internal, or leave out portolan.dhcp.",
+    });
+  const [first] = subnets;
+  if (first)
+    throw new PluginError(
+      `portolan.dhcp: IPAM gives out the addresses of ${first.subnet}, and so does the DHCP server`,
+      {
+        hint: "Give --ipam-driver null and no --subnet, or leave out portolan.dhcp.",
+      },
+    );
 }
 
 function checkMtu(mtu: number, subnets: readonly SubnetRecord[], most: number | undefined, parent: string): void {
@@ -104,6 +122,8 @@ export interface EndpointPlan {
   readonly network: NetworkRecord;
   /** Endpoints that dockerd must have forgotten, since it hands out their address again. They go first. */
   readonly replaced: readonly EndpointRecord[];
+  /** What a DHCP server is to be told; undefined where the network's addresses come from IPAM. */
+  readonly wish?: DhcpWish;
   /** What dockerd has not decided. */
   readonly reply: EndpointInterface;
 }
@@ -115,13 +135,14 @@ export interface EndpointPlan {
  * @throws PluginError
  */
 export function planEndpoint(
-  { networkId, endpointId: id, interface: given }: CreateEndpointRequest,
+  { networkId, endpointId: id, interface: given, options }: CreateEndpointRequest,
   network: NetworkRecord | undefined,
   siblings: readonly EndpointRecord[],
   parent: Link | undefined,
 ): EndpointPlan {
   if (network?.progress !== "made") throw unknownNetwork(networkId);
   if (parent === undefined) throw missingParent(network);
+  const wish = parseEndpointOptions(options.driverOpts, network.dhcp === true);
   const addresses = [given.address, given.addressIPv6].filter((address) => address !== undefined);
   for (const address of addresses) checkAddress(address, network);
   const texts = addresses.map(String);
@@ -141,6 +162,7 @@ export function planEndpoint(
     record: { id, network: networkId, progress: "intent", addresses: texts, ...(mac !== undefined && { mac }) },
     network,
     replaced,
+    ...(wish && { wish }),
     reply: chosen === undefined && mac !== undefined ? { macAddress: mac } : {},
   };
 }
@@ -191,8 +213,9 @@ export function planJoin(
  * Where nothing else leads out, the default route is the link itself. Neighbours' answers decide then what is reached, and
  * Docker's DNS asks servers beyond the container, as it does only for one with a default route.
  */
-function waysOut({ addresses }: EndpointRecord, { internal, mode, subnets }: NetworkRecord): JoinReply {
+function waysOut({ addresses, lease }: EndpointRecord, { internal, mode, subnets }: NetworkRecord): JoinReply {
   if (internal) return {};
+  if (lease) return leasedWaysOut(lease);
   const own = addresses.map((text) => Cidr.parse(text));
   const onLink = (families: readonly Cidr[]): { staticRoutes: readonly StaticRoute[] } => ({
     staticRoutes: families.map(({ family }) => ({ destination: ANYWHERE[family] })),
@@ -203,6 +226,13 @@ function waysOut({ addresses }: EndpointRecord, { internal, mode, subnets }: Net
   const ipv6 = gateways.find(({ family }) => family === 6)?.gateway;
   if (ipv4 === undefined && ipv6 === undefined) return own.length > 0 ? onLink(own.slice(0, 1)) : {};
   return { ...(ipv4 !== undefined && { gateway: ipv4 }), ...(ipv6 !== undefined && { gatewayIPv6: ipv6 }) };
+}
+
+/** What the LAN's own router and DHCP server have arranged. */
+function leasedWaysOut({ gateway, routes }: LeaseRecord): JoinReply {
+  const staticRoutes = routes.map(({ destination, via }) => ({ destination: Cidr.parse(destination), nextHop: via }));
+  if (gateway === undefined) return { staticRoutes: [...staticRoutes, { destination: ANYWHERE[4] }] };
+  return { gateway, ...(staticRoutes.length > 0 && { staticRoutes }) };
 }
 
 export function missingParent({ parent }: Pick<NetworkRecord, "parent">): PluginError {

@@ -1,6 +1,7 @@
 // The README tells of the options that there are.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { endpointOptions } from "./endpoint-options.ts";
 import { ipvlanOptions, macvlanOptions } from "./options.ts";
 
 const readme = readFileSync(join(import.meta.dirname, "..", "README.md"), "utf8");
@@ -16,6 +17,7 @@ function rows(markdown: string): readonly string[] {
 it.each([
   ["ts-macvlan", macvlanOptions],
   ["ts-ipvlan", ipvlanOptions],
+  ["an endpoint of ts-macvlan", endpointOptions],
 ])("has the table of options of %s that the code has", (name, options) => {
   const section = new RegExp(`### Options of ${name}\n(.*?)\n##`, "s").exec(readme)?.[1] ?? "";
   expect(rows(section)).toEqual(rows(options.markdown()));

@@ -11,11 +11,12 @@ import {
   type NetworkId,
 } from "@portolan/sdk";
 import { applyLink } from "./apply.ts";
+import type { Leases } from "./dhcp/leases.ts";
 import { linkLayout } from "./layout.ts";
 import { parentsLock } from "./lock-keys.ts";
 import { linkName, subjectOf } from "./naming.ts";
 import type { Flavour } from "./options.ts";
-import type { EndpointRecord, LinkRecord, Records } from "./records.ts";
+import { endpointsOf, type EndpointRecord, type LinkRecord, type Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 
 export interface ReconcilerParts {
@@ -23,6 +24,7 @@ export interface ReconcilerParts {
   readonly kernel: Kernel;
   readonly records: Records;
   readonly removal: Removal;
+  readonly leases: Leases;
   readonly locks: KeyedLocks;
   readonly log: Logger;
   readonly patience?: Patience;
@@ -173,7 +175,7 @@ export class Reconciler implements AsyncDisposable {
   }
 
   #noteParents(links: ReadonlyMap<string, Link>): void {
-    const { records, log } = this.#parts;
+    const { records, leases, log } = this.#parts;
     const names = new Set(records.networks.all.map(({ parent }) => parent));
     for (const name of this.#parents.keys()) if (!names.has(name)) this.#parents.delete(name);
     for (const name of names) {
@@ -181,8 +183,15 @@ export class Reconciler implements AsyncDisposable {
       const state = link === undefined ? "missing" : link.up ? "up" : "down";
       const before = this.#parents.get(name) ?? "up";
       if (state !== before) log.warn(`the parent link ${name} is ${state}`);
+      if (state === "up" && before !== "up") leases.renew(this.#endpointsOn(name));
       this.#parents.set(name, state);
     }
+  }
+
+  #endpointsOn(parent: string): readonly EndpointId[] {
+    const { records } = this.#parts;
+    const networks = records.networks.all.filter((network) => network.parent === parent);
+    return networks.flatMap(({ id }) => endpointsOf(records, id).map((endpoint) => endpoint.id));
   }
 
   async #buryTheDead(links: ReadonlyMap<string, Link>): Promise<void> {

@@ -1,5 +1,5 @@
 // What we have promised, durable, with a copy in memory so that a plan can look at all of it at once.
-import type { IpvlanFlag, IpvlanMode, MacvlanMode } from "@portolan/kernel";
+import type { DhcpLease, DhcpWish, IpvlanFlag, IpvlanMode, MacvlanMode } from "@portolan/kernel";
 import type { EndpointId, Family, NetworkId } from "@portolan/sdk";
 import { Mirror, type Schema, type Store } from "@portolan/state";
 
@@ -36,6 +36,8 @@ export interface NetworkRecord {
   readonly interfacePrefix?: string;
   /** Any number of either family; none when IPAM has no pool and addresses come from elsewhere. */
   readonly subnets: readonly SubnetRecord[];
+  /** Each endpoint's address is a lease from the LAN's DHCP server. */
+  readonly dhcp?: true;
   /** As the user gave them, including those that we do not know. */
   readonly options: Readonly<Record<string, string>>;
 }
@@ -61,14 +63,22 @@ export interface EndpointRecord {
   readonly id: EndpointId;
   readonly network: NetworkId;
   readonly progress: Progress;
-  /** With prefix lengths, one per family at most; none when they come from elsewhere than IPAM. */
+  /** With prefix lengths, one per family at most: those that IPAM gave. */
   readonly addresses: readonly string[];
   /** Missing where the link has its parent's. */
   readonly mac?: string;
+  readonly lease?: LeaseRecord;
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
   /** Why its link could not be removed. */
   readonly trouble?: string;
+}
+
+export interface LeaseRecord extends DhcpLease {
+  /** When the server said so last, in ISO 8601. */
+  readonly obtained: string;
+  /** What the server is told of the endpoint, each time. */
+  readonly wish?: DhcpWish;
 }
 
 export const schema: Schema = { collections: ["networks", "endpoints", "links"], migrations: [] };

@@ -2,6 +2,7 @@
 import { removeOwn, type Kernel } from "@portolan/kernel";
 import { PluginError, type Logger, type Metrics } from "@portolan/sdk";
 import { removeMadeLink } from "./apply.ts";
+import type { Leases } from "./dhcp/leases.ts";
 import { linkLayout } from "./layout.ts";
 import { aliasOf, linkName } from "./naming.ts";
 import type { Flavour } from "./options.ts";
@@ -11,6 +12,8 @@ export interface RemovalParts {
   readonly flavour: Flavour;
   readonly kernel: Kernel;
   readonly records: Records;
+  /** Where the driver runs: nobody else keeps leases. */
+  readonly leases?: Leases;
   readonly log: Logger;
   readonly metrics?: Metrics | undefined;
 }
@@ -42,8 +45,10 @@ export class Removal {
 
   /** @returns whether it is gone, or else pending */
   async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { flavour, kernel, records, log } = this.#parts;
+    const { flavour, kernel, records, leases, log } = this.#parts;
     const { id, network } = record;
+    // Its client would keep the sandbox alive.
+    await leases?.release(id);
     try {
       await removeOwn(kernel.links, { name: linkName(flavour, id), alias: aliasOf(flavour, id) });
     } catch (error) {

@@ -1,4 +1,5 @@
 // What `GET /status` on the admin socket tells: promises beside what became of them.
+import type { Leases } from "./dhcp/leases.ts";
 import { linkName } from "./naming.ts";
 import type { Flavour } from "./options.ts";
 import type { Reconciler } from "./reconcile.ts";
@@ -9,16 +10,20 @@ export interface StatusParts {
   readonly flavour: Flavour;
   readonly records: Records;
   readonly removal: Removal;
+  readonly leases: Leases;
   readonly reconciler: Reconciler;
 }
 
 export type LanStatus = ReturnType<typeof status>;
 
-export function status({ flavour, records, removal, reconciler }: StatusParts) {
+export function status({ flavour, records, removal, leases, reconciler }: StatusParts) {
   return {
     networks: records.networks.all.map((network) => ({
       ...networkStatus(network, reconciler),
-      endpoints: endpointsOf(records, network.id).map((endpoint) => endpointStatus(flavour, endpoint)),
+      endpoints: endpointsOf(records, network.id).map((endpoint) => ({
+        ...endpointStatus(flavour, endpoint),
+        ...(endpoint.lease && { lease: { ...endpoint.lease, state: leases.state(endpoint.id) } }),
+      })),
     })),
     /** Links that we made for networks to hang on. */
     links: records.links.all.map(({ id, progress, make, trouble }) => ({

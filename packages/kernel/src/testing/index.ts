@@ -1,4 +1,5 @@
 // @portolan/kernel/testing: a kernel in memory, and what tests in real network namespaces need.
+export { FakeDhcp } from "../fake/fake-dhcp.ts";
 export { FakeKernel, type FakeKernelOptions } from "../fake/fake-kernel.ts";
 export { inOwnNamespace } from "./own-namespace.ts";
 export { makeNetns, type Netns } from "./netns.ts";

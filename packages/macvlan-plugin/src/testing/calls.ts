@@ -70,6 +70,16 @@ export class Calls {
 
   /** @param given addresses with prefix length, one for each family at most, and perhaps a MAC address */
   createEndpoint(network: string, name: string, ...given: readonly string[]) {
+    return this.createEndpointWith(network, name, {}, ...given);
+  }
+
+  /** @param driverOpts as `--network name=NETWORK,driver-opt=KEY=VALUE` */
+  createEndpointWith(
+    network: string,
+    name: string,
+    driverOpts: Readonly<Record<string, string>>,
+    ...given: readonly string[]
+  ) {
     const macs = given.filter((text) => !text.includes("/"));
     const addresses = given.filter((text) => text.includes("/")).map((text) => Cidr.parse(text));
     const [address, addressIPv6] = ([4, 6] as const).map((family) => addresses.find((each) => each.family === family));
@@ -83,7 +93,7 @@ export class Calls {
           ...(addressIPv6 && { addressIPv6 }),
           ...(mac !== undefined && { macAddress: mac }),
         },
-        options: { ...sandboxOptions, dnsServers: [], driverOpts: {} },
+        options: { ...sandboxOptions, dnsServers: [], driverOpts },
       },
       this.#call,
     );

@@ -1,5 +1,5 @@
 // A host for tests: a kernel in memory and a disk that outlive the driver, and the driver's lives on them.
-import { FakeKernel } from "@portolan/kernel/testing";
+import { FakeDhcp, FakeKernel } from "@portolan/kernel/testing";
 import { Metrics, silentLogger, type Logger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openLan, type Lan } from "../lan.ts";
@@ -14,6 +14,8 @@ export const NO_PATIENCE: Patience = { secondLookMs: 1e9, lookMs: 1e9, missingMs
 export class TestHost extends Calls {
   readonly disk = new MemoryDisk();
   readonly kernel: FakeKernel;
+  /** The LAN's DHCP server and this host's clients. */
+  readonly dhcp = new FakeDhcp();
   readonly logged: string[] = [];
   readonly metrics = new Metrics();
   readonly flavour: Flavour;
@@ -43,8 +45,9 @@ export class TestHost extends Calls {
     const { store } = await openMemoryStore({ disk: this.disk, schema });
     const note = (msg: string) => void this.logged.push(msg);
     const log: Logger = { ...silentLogger, info: note, warn: note, error: note };
-    const { flavour, kernel, metrics } = this;
-    this.lan = await openLan({ flavour, kernel, store, log, metrics, patience });
+    const { flavour, kernel, dhcp, metrics } = this;
+    const leasePatience = { pauseMs: 1 };
+    this.lan = await openLan({ flavour, kernel, dhcp, store, log, metrics, patience, leasePatience });
     await this.lan.start();
   }
 
