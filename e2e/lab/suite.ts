@@ -24,7 +24,12 @@ export interface Rows {
   readonly engine: Engine;
 }
 
+/** As `driver`, for suites about another plugin than ts-bridge: the control run asks the built-in driver of that kind. */
+export const driverOf = (kind: "macvlan" | "ipvlan"): string => (isPlugin ? `ts-${kind}` : kind);
+
 export interface SuiteOptions {
+  /** Whose plugin the hosts have, and who stands in the suite's name. */
+  readonly driver?: string;
   /** What changes a host once and for good, before the first row. */
   readonly prepare?: Body;
   /** What the suite needs of the machine under its hosts. */
@@ -34,7 +39,7 @@ export interface SuiteOptions {
 /** Defines the rows once for each engine. */
 export function onEveryEngine(topic: string, define: (rows: Rows) => void, options: SuiteOptions = {}): void {
   for (const engine of chosenEngines()) {
-    describeWith(options.needs ?? {}, `${topic}, Docker ${engine.version}, ${driver}`, () => {
+    describeWith(options.needs ?? {}, `${topic}, Docker ${engine.version}, ${options.driver ?? driver}`, () => {
       const bench = new Bench(engine, options);
       afterAll(() => bench[Symbol.asyncDispose](), 60_000 * patience);
       const row: Row = (sentence, body, seconds = 60) => {
@@ -79,7 +84,7 @@ class Bench implements AsyncDisposable {
     this.#lab ??= await Lab.open();
     const host = await Host.up(this.#lab, { name: "h1", engine: this.#engine });
     try {
-      if (isPlugin) await host.startPlugin(driver);
+      if (isPlugin) await host.startPlugin(this.#options.driver ?? driver);
       await host.startDockerd();
       await host.loadImage();
       await this.#options.prepare?.(host);
