@@ -51,8 +51,9 @@ const beside = (platform: string): readonly { readonly from: string; readonly to
 /** @param version what the program tells as its version; that of its package when left out */
 export async function bundle({ name, source }: Driver, folder: string, version?: string): Promise<void> {
   mkdirSync(join(folder, "dist"), { recursive: true });
-  const { metafile } = await build({
+  const { metafile, outputFiles } = await build({
     entryPoints: [source],
+    write: false,
     outfile: join(folder, PROGRAM),
     absWorkingDir: root, // so that the file is the same wherever the repository lies
     bundle: true,
@@ -66,6 +67,10 @@ export async function bundle({ name, source }: Driver, folder: string, version?:
     logLevel: "warning",
     metafile: true,
   });
+  for (const { path, text } of outputFiles) {
+    // It is run by the Node beside it, not by the one that its first line names.
+    writeFileSync(path, text.replace(/^#!.*\n/, ""));
+  }
   const inputs = Object.keys(metafile.inputs);
   const platform = `linux-${process.arch}`;
   for (const { from, to } of beside(platform)) {

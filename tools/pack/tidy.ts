@@ -2,8 +2,8 @@
 import { chmodSync, lutimesSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-/** As reproducible-builds.org has it: seconds since 1970. */
-export const EPOCH = Number(process.env.SOURCE_DATE_EPOCH ?? "0");
+/** As reproducible-builds.org has it, in seconds; when nobody gives it, the year 2000, before which no package is from. */
+export const EPOCH = Number(process.env.SOURCE_DATE_EPOCH ?? "946684800");
 
 const EXECUTABLE = 0o111;
 

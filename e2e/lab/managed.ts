@@ -1,0 +1,103 @@
+// Managed plugins for the suites: made as a user makes them, pushed to a registry on a host, installed from there.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { must } from "./command.ts";
+import type { Host } from "./host.ts";
+import { eventually } from "./wait.ts";
+
+const repository = join(import.meta.dirname, "../..");
+/** Debian's package docker-registry has it. */
+export const REGISTRY = "/usr/bin/docker-registry";
+const PORT = 5000;
+const WITHIN = 300;
+
+/** Where managed plugins lie that a suite made, on this machine and, as the repository is, on every host. */
+export interface Made {
+  readonly name: string;
+  readonly version: string;
+}
+
+const place = ({ version }: Made, root = repository): string => join(root, "build/e2e", version);
+
+/** What `make plugins` does, for one driver, with a version by which it can be told from others. */
+export async function makePlugin(made: Made, from: readonly string[] = []): Promise<void> {
+  const program = ["node", "tools/pack/plugins.ts", "--out", place(made), "--version", made.version];
+  const inRepository = ["env", "-C", repository];
+  await must([...inRepository, ...program, ...from, made.name], { timeout: WITHIN });
+}
+
+/** Whether the commit before this one is known, and has the plugin. */
+export function hasPrevious(name: string): boolean {
+  const config = `HEAD~1:plugin-configs/${name}/config.json`;
+  return spawnSync("git", ["-C", repository, "cat-file", "-e", config], { stdio: "ignore" }).status === 0;
+}
+
+/** The same from the commit before this one; without such a commit, from these sources, and only the version differs. */
+export async function makePreviousPlugin(made: Made): Promise<void> {
+  if (!hasPrevious(made.name)) return makePlugin(made);
+  // Inside the repository, so that packages of the registry are found on the way up; our own are those of that commit.
+  const sources = join(repository, "build/e2e", `sources-${made.version}`);
+  await mkdir(join(sources, "node_modules/@portolan"), { recursive: true });
+  const unpack = `git -C "$0" archive HEAD~1 packages plugin-configs | tar -x -C "$1"`;
+  await must(["sh", "-c", unpack, repository, sources]);
+  for (const name of ["kernel", "sdk", "state"]) {
+    await symlink(join(sources, "packages", name), join(sources, "node_modules/@portolan", name));
+  }
+  await makePlugin(made, ["--from", sources]);
+}
+
+export async function forgetPlugins(versions: readonly string[]): Promise<void> {
+  for (const name of versions.flatMap((version) => [version, `sources-${version}`])) {
+    await rm(join(repository, "build/e2e", name), { recursive: true, force: true });
+  }
+}
+
+/** The folder of a plugin as `docker plugin create` on a host needs it. */
+export const folderOn = (made: Made): string => join(place(made, "/opt/portolan"), made.name);
+
+/** What `make plugins-push` does, on a host. @returns what it says */
+export function push(host: Host, made: Made, registry: string): Promise<string> {
+  const program = ["node", "/opt/portolan/tools/pack/docker-plugins.ts", "--from", place(made, "/opt/portolan")];
+  return host.must([...program, "push", registry, made.name], { timeout: WITHIN });
+}
+
+export const hasRegistry = (): boolean => existsSync(REGISTRY);
+
+/** By what a registry knows a tag's content. */
+export async function digestOf(host: Host, repository: string, tag: string): Promise<string> {
+  const [registry = "", ...path] = repository.split("/");
+  const accept = "Accept: application/vnd.docker.distribution.manifest.v2+json";
+  const url = `http://${registry}/v2/${path.join("/")}/manifests/${tag}`;
+  const head = await host.must(["curl", "-sfI", "-H", accept, url]);
+  return /^docker-content-digest: *(\S+)/im.exec(head)?.[1] ?? head;
+}
+
+/** Starts a registry on the host. @returns the name by which every host of the run can use it */
+export async function startRegistry(host: Host): Promise<string> {
+  await copyFile(REGISTRY, host.path("/usr/local/bin/docker-registry"));
+  const storage = { filesystem: { rootdirectory: "/var/lib/registry" } };
+  await writeFile(
+    host.path("/etc/registry.yml"),
+    JSON.stringify({ version: 0.1, storage, http: { addr: `:${PORT}` } }),
+  );
+  await host.start("registry", ["/usr/local/bin/docker-registry", "serve", "/etc/registry.yml"]);
+  const registry = `${host.address.ipv4}:${PORT}`;
+  await eventually("the registry answers", async () => {
+    return (await host.exec(["curl", "-sf", `http://${registry}/v2/`])).code === 0;
+  });
+  return registry;
+}
+
+/** A field of a plugin as dockerd knows it. */
+export function inspect(host: Host, name: string, field: string): Promise<string> {
+  return host.docker("plugin", "inspect", "-f", `{{${field}}}`, name);
+}
+
+/** What a plugin's admin socket answers; undefined when it does not. */
+export async function ask(host: Host, name: string, path: string): Promise<string | undefined> {
+  const socket = `/run/docker/plugins/${await inspect(host, name, ".Id")}/admin.sock`;
+  const { code, stdout } = await host.exec(["curl", "-sf", "--unix-socket", socket, `http://localhost${path}`]);
+  return code === 0 ? stdout : undefined;
+}

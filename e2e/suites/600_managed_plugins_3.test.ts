@@ -1,0 +1,244 @@
+// Managed plugins as a user has them: pushed to a registry by one host, installed from it by others, set, upgraded under
+// traffic, and removed. The hosts have another Docker each.
+import { readFile, writeFile, mkdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { addressIn, expectReach, isRunning, runContainer } from "../lab/containers.ts";
+import { chosenEngines } from "../lab/engines.ts";
+import type { Host } from "../lab/host.ts";
+import {
+  ask,
+  digestOf,
+  folderOn,
+  forgetPlugins,
+  hasPrevious,
+  hasRegistry,
+  inspect,
+  makePlugin,
+  makePreviousPlugin,
+  push,
+  startRegistry,
+} from "../lab/managed.ts";
+import { onHosts } from "../lab/several.ts";
+import { Traffic } from "../lab/traffic.ts";
+import { eventually } from "../lab/wait.ts";
+
+const NOW = "9.9.9";
+const BEFORE = "9.9.8";
+const BRIDGE = "ts-bridge:latest";
+const IPAM = "ts-ipam:latest";
+
+/** The version that a plugin's root file system has. */
+async function versionOf(host: Host, name: string): Promise<string> {
+  const root = `/var/lib/docker/plugins/${await inspect(host, name, ".Id")}/rootfs`;
+  const manifest = host.path(`${root}/usr/lib/portolan/${name}/package.json`);
+  return (JSON.parse(await readFile(manifest, "utf8")) as { version: string }).version;
+}
+
+async function ready(host: Host, name: string): Promise<void> {
+  await eventually(`${name} is ready`, async () => (await ask(host, name, "/healthz")) !== undefined);
+}
+
+const logOf = (host: Host): Promise<string> => readFile(`${host.directory}/dockerd.log`, "utf8");
+
+async function refusal(host: Host, ...words: string[]): Promise<string> {
+  const { code, stderr } = await host.tryDocker(...words);
+  expect(code).not.toBe(0);
+  return stderr;
+}
+
+/** Does something to a plugin while pings and a TCP stream run between two of its containers and out of the host. */
+async function underTraffic(host: Host, act: () => Promise<void>): Promise<void> {
+  const inside = await Traffic.start(host, "lubeck", await addressIn(host, "hansa", "bergen"));
+  const outward = await Traffic.start(host, "lubeck", host.lab.underlay.server.ipv4);
+  await sleep(500);
+  await act();
+  await sleep(500);
+  await inside.expectUninterrupted();
+  await outward.expectUninterrupted();
+}
+
+const before = hasPrevious("ts-bridge") ? "the commit before" : "the same sources, the commit before being unknown";
+const engines = chosenEngines();
+const insecure = ["--insecure-registry", "198.51.100.0/24"];
+const missing = hasRegistry() ? "" : " (skipped: needs Debian's docker-registry)";
+
+async function prepare(hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts) {
+    await host.startDockerd(insecure);
+    await host.loadImage();
+  }
+}
+
+const define = hasRegistry()
+  ? onHosts
+  : (topic: string) => {
+      describe.skip(topic, () => test.todo("see above"));
+    };
+define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => {
+  let registry = "";
+
+  afterAll(() => forgetPlugins([NOW, BEFORE]));
+
+  step(
+    "are made and pushed, with a tag for the version and one for the architecture",
+    async () => {
+      await forgetPlugins([NOW, BEFORE]);
+      await makePreviousPlugin({ name: "ts-bridge", version: BEFORE });
+      for (const name of ["ts-bridge", "ts-ipam"]) await makePlugin({ name, version: NOW });
+      registry = `${await startRegistry(on(1))}/portolan`;
+      const said = await push(on(1), { name: "ts-bridge", version: BEFORE }, registry);
+      const tags = [`${BEFORE}-amd64`, "amd64"];
+      expect(said.split("\n")).toEqual(tags.map((tag) => `${registry}/ts-bridge:${tag}`));
+      // The same content, given to Docker twice, is one thing for a registry.
+      const [first, second] = await Promise.all(tags.map((tag) => digestOf(on(1), `${registry}/ts-bridge`, tag)));
+      expect(first).toMatch(/^sha256:/);
+      expect(second).toBe(first);
+      await push(on(1), { name: "ts-ipam", version: NOW }, registry);
+      expect(await on(1).docker("plugin", "ls", "-q")).toBe("");
+    },
+    600,
+  );
+
+  for (const number of [1, 2, 3]) {
+    const { version } = engines[(number - 1) % engines.length]!;
+    const onDocker = (sentence: string, body: (host: Host) => Promise<void>) =>
+      step(`Docker ${version}: ${sentence}`, () => body(on(number)), 240);
+
+    onDocker("are installed from the registry, and ask for no more than they need", async (host) => {
+      const install = ["plugin", "install", "--grant-all-permissions", "--alias"];
+      await host.docker(...install, "ts-bridge", `${registry}/ts-bridge:amd64`);
+      await host.docker(...install, "ts-ipam", `${registry}/ts-ipam:amd64`);
+      expect(await versionOf(host, "ts-bridge")).toBe(BEFORE);
+      expect(await inspect(host, "ts-bridge", "json .Config.Linux.Capabilities")).toBe('["CAP_NET_ADMIN"]');
+      expect(await inspect(host, "ts-ipam", "json .Config.Linux.Capabilities")).toBe("[]");
+    });
+
+    onDocker("serve networks whose containers find each other, the world and their published ports", async (host) => {
+      const create = ["network", "create", "-d", BRIDGE, "--ipam-driver", IPAM, "--ipv6", "--subnet", "fd00:77::/64"];
+      await host.docker(...create, "--subnet", "10.77.0.0/24", "hansa");
+      await runContainer(host, "lubeck", "--network", "hansa", "-p", "8077:80", "--restart", "always");
+      await runContainer(host, "bergen", "--network", "hansa");
+      await expectReach(host, "lubeck", "bergen", host.lab.underlay.server.ipv4);
+      const other = on((number % 3) + 1);
+      expect(await other.must(["curl", "-s", `http://${host.address.ipv4}:8077/`])).toBe("lubeck");
+    });
+
+    onDocker("are called by name and tag: the short name is not enough", async (host) => {
+      expect(await refusal(host, "network", "create", "-d", "ts-bridge", "short")).toContain(
+        "could not resolve driver",
+      );
+    });
+
+    onDocker("log to dockerd, marked with the plugin's id", async (host) => {
+      const id = await inspect(host, "ts-bridge", ".Id");
+      const lines = (await logOf(host)).split("\n").filter((line) => line.includes(`plugin=${id}`));
+      expect(lines.join("\n")).toContain('\\"msg\\":\\"create network\\"');
+    });
+
+    onDocker("are set while they are disabled, and traffic does not notice", async (host) => {
+      expect(await refusal(host, "plugin", "disable", "ts-bridge")).toContain("is in use");
+      expect(await refusal(host, "plugin", "set", "ts-bridge", "PORTOLAN_LOG_LEVEL=debug")).toMatch(/disable/);
+      await underTraffic(host, async () => {
+        await host.docker("plugin", "disable", "-f", "ts-bridge");
+        await host.docker("plugin", "set", "ts-bridge", "PORTOLAN_LOG_LEVEL=debug");
+        await host.docker("plugin", "enable", "ts-bridge");
+      });
+      expect(await inspect(host, "ts-bridge", "json .Settings.Env")).toContain("PORTOLAN_LOG_LEVEL=debug");
+      await runContainer(host, "riga", "--network", "hansa");
+      await expectReach(host, "riga", "bergen");
+      await host.docker("rm", "-f", "riga");
+      expect(await logOf(host)).toContain('\\"level\\":\\"debug\\"');
+    });
+
+    onDocker("come back by themselves when they are killed", async (host) => {
+      const pid = async (): Promise<string> => host.must(["pgrep", "-f", "ts-bridge/dist/main.js"]);
+      const before = await pid();
+      await host.must(["kill", "-KILL", before]);
+      await eventually("another process", async () => {
+        const { code, stdout } = await host.exec(["pgrep", "-f", "ts-bridge/dist/main.js"]);
+        return code === 0 && stdout.trim() !== before;
+      });
+      await host.docker("restart", "-t", "1", "bergen");
+      await expectReach(host, "lubeck", "bergen");
+    });
+  }
+
+  step(
+    "move a tag to what is newer",
+    async () => {
+      await push(on(1), { name: "ts-bridge", version: NOW }, registry);
+    },
+    300,
+  );
+
+  for (const number of [1, 2, 3]) {
+    const { version } = engines[(number - 1) % engines.length]!;
+    const onDocker = (sentence: string, body: (host: Host) => Promise<void>) =>
+      step(`Docker ${version}: ${sentence}`, () => body(on(number)), 240);
+
+    onDocker(`are upgraded under traffic from ${before}, and lose neither networks nor settings`, async (host) => {
+      await underTraffic(host, async () => {
+        await host.docker("plugin", "disable", "-f", "ts-bridge");
+        await host.docker("plugin", "upgrade", "--grant-all-permissions", "ts-bridge", `${registry}/ts-bridge:amd64`);
+        await host.docker("plugin", "enable", "ts-bridge");
+        await ready(host, "ts-bridge");
+      });
+      expect(await versionOf(host, "ts-bridge")).toBe(NOW);
+      expect(await inspect(host, "ts-bridge", "json .Settings.Env")).toContain("PORTOLAN_LOG_LEVEL=debug");
+    });
+
+    onDocker("let go of containers that the version before attached, and take new ones", async (host) => {
+      await host.docker("network", "disconnect", "hansa", "bergen");
+      await host.docker("network", "connect", "hansa", "bergen");
+      await expectReach(host, "lubeck", "bergen");
+      await runContainer(host, "riga", "--network", "hansa");
+      await expectReach(host, "riga", "lubeck");
+      await host.docker("rm", "-f", "riga", "bergen");
+    });
+
+    onDocker("come back at boot before the containers that are to run always", async (host) => {
+      await host.powerOff();
+      await host.powerOn();
+      const began = performance.now();
+      if (number === 1) await startRegistry(host);
+      await host.startDockerd();
+      await eventually("lubeck runs", () => isRunning(host, "lubeck"));
+      // dockerd waits 15 s for a plugin that it does not find.
+      expect(performance.now() - began).toBeLessThan(15_000);
+      const other = on((number % 3) + 1);
+      expect(await other.must(["curl", "-s", `http://${host.address.ipv4}:8077/`])).toBe("lubeck");
+    });
+
+    onDocker("go for good, and take their state along", async (host) => {
+      await host.docker("rm", "-f", "lubeck");
+      await host.docker("network", "rm", "hansa");
+      const id = await inspect(host, "ts-bridge", ".Id");
+      for (const name of ["ts-bridge", "ts-ipam"]) {
+        await host.docker("plugin", "disable", name);
+        await host.docker("plugin", "rm", name);
+      }
+      expect(await host.must(["ip", "-o", "link", "show", "type", "bridge"])).not.toContain("pt-");
+      expect((await host.exec(["test", "-e", `/var/lib/docker/plugins/${id}`])).code).toBe(1);
+    });
+
+    onDocker("have their short name, too, when a spec file leads from it to their socket", async (host) => {
+      await host.docker("plugin", "create", "portolan/ts-bridge", folderOn({ name: "ts-bridge", version: NOW }));
+      await host.docker("plugin", "enable", "portolan/ts-bridge");
+      const id = await inspect(host, "portolan/ts-bridge", ".Id");
+      await mkdir(host.path("/etc/docker/plugins"), { recursive: true });
+      await writeFile(
+        host.path("/etc/docker/plugins/ts-bridge.spec"),
+        `unix:///run/docker/plugins/${id}/ts-bridge.sock\n`,
+      );
+      await host.docker("network", "create", "-d", "ts-bridge", "short");
+      await runContainer(host, "lubeck", "--network", "short", "--restart", "always");
+      await host.stopDockerd();
+      await host.startDockerd();
+      await eventually("lubeck runs", () => isRunning(host, "lubeck"));
+      await expectReach(host, "lubeck", host.lab.underlay.server.ipv4);
+      await host.docker("rm", "-f", "lubeck");
+      await host.docker("network", "rm", "short");
+      await host.docker("plugin", "rm", "-f", "portolan/ts-bridge");
+    });
+  }
+});
