@@ -14,7 +14,7 @@ export default {
     {
       ...common,
       displayName: "unit",
-      testMatch: ["<rootDir>/packages/*/src/**/*.spec.ts", "<rootDir>/tools/**/*.spec.ts"],
+      testMatch: ["<rootDir>/packages/*/src/**/*.spec.ts", "<rootDir>/{tools,e2e}/**/*.spec.ts"],
     },
     { ...common, displayName: "netns", testMatch: ["<rootDir>/packages/*/src/**/*.netns.ts"] },
     { ...common, displayName: "e2e", testMatch: ["<rootDir>/e2e/suites/*.test.ts"] },
