@@ -1,0 +1,120 @@
+// A process that dies at a step of its own: from then on nothing of it runs, neither what follows nor what would undo it.
+import type { Kernel } from "@portolan/kernel";
+import type { CommitHook } from "@portolan/state";
+
+/** One life of a process. Steps are what changes something outside of it: calls of the kernel, and commits. */
+export class Life {
+  /** The steps so far. */
+  readonly steps: string[] = [];
+  #diesAt = Infinity;
+  #refusesAt = Infinity;
+  #hasRefused = false;
+  #isOver = false;
+  readonly #died = Promise.withResolvers<undefined>();
+
+  get died(): Promise<unknown> {
+    return this.#died.promise;
+  }
+
+  isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** @param step counted from 0 from now on */
+  dieBefore(step: number): void {
+    this.#diesAt = this.steps.length + step;
+  }
+
+  /** @param step counted from 0 from now on; it fails, unless somebody has been told that it is done */
+  refuse(step: number): void {
+    this.#refusesAt = this.steps.length + step;
+    this.#hasRefused = false;
+  }
+
+  /** Whether that step came. */
+  get hasRefused(): boolean {
+    return this.#hasRefused;
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.#died.resolve(undefined);
+  }
+
+  /**
+   * @returns whether this is the step before which it ends; whoever asked has to end it
+   * @throws Error when this is the step that fails
+   */
+  reaches(step: string): boolean {
+    this.steps.push(step);
+    if (this.steps.length - 1 === this.#refusesAt) {
+      this.#hasRefused = true;
+      if (!step.startsWith("after")) throw new Error("refused");
+    }
+    return this.steps.length > this.#diesAt;
+  }
+
+  readonly onCommit: CommitHook = (moment) => {
+    if (!this.#isOver && !this.reaches(`${moment} commit`)) return;
+    this.end();
+    throw new Error("dead");
+  };
+}
+
+type Method = (...parameters: readonly unknown[]) => unknown;
+
+/** What changes nothing, and what is no call at all. */
+const READS = new Set(["get", "list"]);
+
+const forever = () => new Promise<never>(() => undefined);
+
+/** The kernel as that process sees it. */
+export function mortal(kernel: Kernel, life: Life): Kernel {
+  return wrap(kernel, (part, name) => {
+    const value: unknown = Reflect.get(part, name);
+    if (typeof value === "object" && value !== null) return wrap(value, (own, method) => methodOf(own, method, life));
+    return value;
+  });
+}
+
+function wrap<T extends object>(target: T, get: (target: T, name: string | symbol) => unknown): T {
+  return new Proxy(target, { get });
+}
+
+function methodOf(target: object, name: string | symbol, life: Life): unknown {
+  const value: unknown = Reflect.get(target, name);
+  if (typeof value !== "function") return value;
+  const method = value.bind(target) as Method;
+  if (typeof name === "symbol")
+    return (...parameters: unknown[]) => (life.isOver() ? undefined : method(...parameters));
+  if (name === "watch") return method;
+  return async (...parameters: unknown[]) => {
+    if (life.isOver()) return forever();
+    if (!READS.has(name)) await step(name, method, parameters, life);
+    try {
+      const result = await method(...parameters);
+      if (life.isOver()) return await forever();
+      const isPart = typeof result === "object" && result !== null && Symbol.dispose in result;
+      return isPart ? wrap(result, (own, each) => methodOf(own, each, life)) : result;
+    } catch (error) {
+      if (life.isOver()) return forever();
+      throw error;
+    }
+  };
+}
+
+/** Never returns to a process that is dead. */
+async function step(name: string, method: Method, parameters: readonly unknown[], life: Life): Promise<void> {
+  const [first, ...rest] = parameters;
+  const words = [name, ...parameters.filter((each) => typeof each === "string")].join(" ");
+  if (life.reaches(words)) {
+    life.end();
+    return forever();
+  }
+  // A link gets its alias in a second message.
+  if (!name.startsWith("create") || !life.reaches(`${words}: its second message`)) return;
+  const { alias: _not, ...half } = first as { readonly alias?: string };
+  await method(half, ...rest);
+  life.end();
+  return forever();
+}
