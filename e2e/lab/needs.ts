@@ -8,6 +8,8 @@ export interface Needs {
   readonly modules?: readonly string[];
   /** Hosts of the lab. */
   readonly hosts?: number;
+  /** Paths of programs of the machine. */
+  readonly programs?: readonly string[];
   /** A Docker version of which the lab must make hosts, or its beginning. */
   readonly engine?: string;
   /** A machine under systemd, with Docker, that the suite may change and reboot: never the one you work on. */
@@ -27,7 +29,7 @@ export function describeWith(needs: Needs, name: string, define: () => void): vo
 
 /** The things that are not there, as a reader would name them. */
 function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = process.env): string[] {
-  const { modules = [], hosts = 0, engine, systemd = false, machines = 0 } = needs;
+  const { modules = [], programs = [], hosts = 0, engine, systemd = false, machines = 0 } = needs;
   const inside = environment.PORTOLAN_VM_MACHINE !== undefined;
   const joined = Number(environment.PORTOLAN_VM_MACHINES ?? (inside ? 1 : 0));
   return [
@@ -38,6 +40,7 @@ function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = process.en
     ...(engine !== undefined && !chosenEngines(environment).some(({ version }) => version.startsWith(engine))
       ? [`Docker ${engine}`]
       : []),
+    ...programs.filter((path) => !existsSync(path)).map((path) => `the program ${path}`),
     // Loading modules into a machine that lacks the rest anyway would be for nothing.
     ...modules.filter((module) => !hasModule(module)).map((module) => `kernel module ${module}`),
   ];

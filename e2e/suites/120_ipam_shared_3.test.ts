@@ -1,14 +1,10 @@
 // One subnet on three hosts, each with another Docker and with a member of etcd: addresses once in the cluster, across
 // the death of a member, a host that is cut off, and one that is gone for good.
 import { copyFile } from "node:fs/promises";
-import { existsSync } from "node:fs";
 import { addressIn, expectReach, runContainer } from "../lab/containers.ts";
-import { chosenEngines } from "../lab/engines.ts";
-import { Host } from "../lab/host.ts";
+import type { Host } from "../lab/host.ts";
 import { createNetwork, createWords, ipam, pools } from "../lab/ipam.ts";
-import { Lab } from "../lab/lab.ts";
-import { describeWith } from "../lab/needs.ts";
-import { patience } from "../lab/patience.ts";
+import { onHosts } from "../lab/several.ts";
 import { eventually } from "../lab/wait.ts";
 
 const ETCD = "/usr/bin/etcd";
@@ -38,48 +34,31 @@ async function refusal(host: Host, ...words: string[]): Promise<string> {
   return stderr;
 }
 
-const needs = { hosts: 3 };
-const name = `a subnet of three hosts${existsSync(ETCD) ? "" : " (skipped: needs Debian's etcd-server)"}`;
-(existsSync(ETCD) ? describeWith.bind(undefined, needs, name) : describe.skip.bind(undefined, name))(() => {
-  let lab: Lab;
-  const hosts: Host[] = [];
+async function prepare(hosts: readonly Host[]): Promise<void> {
+  const store = `etcd://${hosts.map(({ address }) => `${address.ipv4}:2379`).join(",")}`;
+  for (const host of hosts) {
+    await copyFile(ETCD, host.path("/usr/local/bin/etcd"));
+    await startEtcd(host, hosts);
+  }
+  for (const host of hosts) {
+    await host.startPlugin("ts-ipam", ["--store", store, "--host-name", host.name]);
+    await host.startDockerd();
+    await host.loadImage();
+  }
+}
+
+onHosts("a subnet of three hosts", { needs: { hosts: 3, programs: [ETCD] }, prepare }, ({ step, on }) => {
   const given = new Map<string, string[]>();
-  const on = (number: 1 | 2 | 3): Host => hosts[number - 1]!;
-
-  beforeAll(async () => {
-    lab = await Lab.open();
-    const engines = chosenEngines();
-    for (const number of [1, 2, 3]) {
-      const engine = engines[(number - 1) % engines.length]!;
-      hosts.push(await Host.up(lab, { name: `h${number}`, engine }));
-    }
-    const store = `etcd://${hosts.map(({ address }) => `${address.ipv4}:2379`).join(",")}`;
-    for (const host of hosts) {
-      await copyFile(ETCD, host.path("/usr/local/bin/etcd"));
-      await startEtcd(host, hosts);
-    }
-    for (const host of hosts) {
-      await host.startPlugin("ts-ipam", ["--store", store, "--host-name", host.name]);
-      await host.startDockerd();
-      await host.loadImage();
-    }
-  }, 240_000 * patience);
-
-  afterAll(async () => {
-    for (const host of hosts) await host[Symbol.asyncDispose]();
-    await lab[Symbol.asyncDispose]();
-  }, 60_000 * patience);
-
-  const step = (sentence: string, body: () => Promise<void>) => test(sentence, body, 120_000 * patience);
+  const hosts = (): readonly Host[] => [on(1), on(2), on(3)];
 
   step("has one gateway, and each address once, and containers reach one another across hosts", async () => {
-    await Promise.all(hosts.map((host) => createNetwork(host, "hansa", "macvlan", ...GROUP)));
-    for (const [index, addresses] of (await Promise.all(hosts.map(fill))).entries()) {
+    await Promise.all(hosts().map((host) => createNetwork(host, "hansa", "macvlan", ...GROUP)));
+    for (const [index, addresses] of (await Promise.all(hosts().map(fill))).entries()) {
       given.set(`h${index + 1}`, addresses);
     }
     const all = [...given.values()].flat();
     expect(new Set(all).size).toBe(9);
-    for (const host of hosts) expect((await pools(host)).map(({ gateways }) => gateways)).toEqual([["172.28.0.1"]]);
+    for (const host of hosts()) expect((await pools(host)).map(({ gateways }) => gateways)).toEqual([["172.28.0.1"]]);
     await expectReach(on(1), "lubeck-h1", given.get("h2")![0]!, given.get("h3")![0]!);
   });
 
@@ -101,7 +80,7 @@ const name = `a subnet of three hosts${existsSync(ETCD) ? "" : " (skipped: needs
   step("goes on when a member of etcd is killed, and comes to no harm when it returns", async () => {
     await on(2).services.get("etcd")!.stop("SIGKILL");
     const more = [];
-    for (const host of hosts) {
+    for (const host of hosts()) {
       for (let count = 0; count < 6; count += 1) {
         const container = `more${count}-${host.name}`;
         await runContainer(host, container, "--network", "hansa");
@@ -110,8 +89,8 @@ const name = `a subnet of three hosts${existsSync(ETCD) ? "" : " (skipped: needs
     }
     const all = [...given.values(), more].flat();
     expect(new Set(all).size).toBe(all.length);
-    await startEtcd(on(2), hosts);
-    for (const host of hosts) {
+    await startEtcd(on(2), hosts());
+    for (const host of hosts()) {
       await host.docker("rm", "-f", ...[0, 1, 2, 3, 4, 5].map((count) => `more${count}-${host.name}`));
     }
   });
