@@ -4,7 +4,7 @@ export { hasUdhcpc, openDhcp } from "./dhcp/udhcpc.ts";
 export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
 export { openKernel, type OpenKernelOptions } from "./open-kernel.ts";
 export { isOwn, removeOwn } from "./own-links.ts";
-export type { Sandboxes } from "./sandboxes.ts";
+export type { Sandbox, Sandboxes } from "./sandboxes.ts";
 export type { Limits, Rate, Shaping } from "./shaping.ts";
 export type {
   DummySpec,
@@ -31,6 +31,7 @@ export type {
   ListedStation,
   Neighbour,
   Neighbours,
+  NewRoute,
   Nftables,
   PortRequest,
   PortReservation,

@@ -91,6 +91,11 @@ export interface Links {
   changePort(name: string, change: BridgePortChange): Promise<void>;
   /** False when there was no such link. A veth takes its peer with it, wherever that lives. */
   remove(name: string): Promise<boolean>;
+  /**
+   * Calls back after links came, went, or changed, once for all changes within 100 ms; our own changes count, too.
+   * Notifications that were lost count as a change.
+   */
+  watch(changed: () => void): Disposable;
 }
 
 export interface Addresses {
@@ -152,8 +157,21 @@ export interface Route {
   readonly table: number;
 }
 
+/** In the main table. */
+export interface NewRoute {
+  /** With prefix length. */
+  readonly destination: string;
+  readonly link: string;
+  /** Without, the destination is on the link itself. */
+  readonly via?: string;
+}
+
 export interface Routes {
   list(family: 4 | 6): Promise<readonly Route[]>;
+  /** False when there was such a route, to wherever. @throws KernelError ENODEV, ENETUNREACH when `via` is not on the link */
+  add(route: NewRoute): Promise<boolean>;
+  /** False when there was none. */
+  remove(route: NewRoute): Promise<boolean>;
 }
 
 export interface Nftables {

@@ -22,6 +22,7 @@ const socket = process_.func("int socket(int family, int type, int protocol)") a
 const bind = process_.func("int bind(int fd, const void *address, uint32_t length)") as Call<[number, Buffer, number]>;
 const listen = process_.func("int listen(int fd, int backlog)") as Call<[number, number]>;
 const close = process_.func("int close(int fd)") as Call<[number]>;
+const setns = process_.func("int setns(int fd, int type)") as Call<[number, number]>;
 const fcntl = process_.func("int fcntl(int fd, int command, ...)") as (
   fd: number,
   command: number,
@@ -110,6 +111,13 @@ export function duplicate(fd: number): number {
 
 export function closeSocket(fd: number): void {
   close(fd);
+}
+
+const CLONE_NEWNET = 0x40000000;
+
+/** Puts the calling thread into the network namespace that the descriptor is of. @throws KernelError */
+export function enterNetworkNamespace(fd: number, path: string): void {
+  if (setns(fd, CLONE_NEWNET) !== 0) throw lastError("enter network namespace", path);
 }
 
 /** The error of the call that has just failed. */

@@ -11,9 +11,9 @@ import { RtNeighbours } from "./rtnetlink/neighbours.ts";
 import { Requests } from "./rtnetlink/requests.ts";
 import { RtRoutes } from "./rtnetlink/routes.ts";
 import { RtShaping } from "./rtnetlink/shaping.ts";
+import { RtSandboxes } from "./rtnetlink/sandboxes.ts";
 import { RtStackedLinks } from "./rtnetlink/stacked-links.ts";
 import { RtStations } from "./rtnetlink/stations.ts";
-import { MountedSandboxes } from "./sandboxes.ts";
 import { ProcSysctls } from "./sysctls.ts";
 
 export interface OpenKernelOptions {
@@ -35,7 +35,7 @@ export async function openKernel({ forwardChain }: OpenKernelOptions = {}): Prom
   return {
     links,
     stackedLinks: new RtStackedLinks(requests, links),
-    sandboxes: new MountedSandboxes(),
+    sandboxes: new RtSandboxes(requests),
     addresses: new RtAddresses(requests, links),
     routes: new RtRoutes(requests, links),
     neighbours: new RtNeighbours(requests),

@@ -1,8 +1,5 @@
 // Containers' network namespaces, by the paths at which dockerd keeps them.
-import { existsSync } from "node:fs";
-import { statfs } from "node:fs/promises";
-import { dirname } from "node:path";
-import { KernelError, systemCode } from "./kernel-error.ts";
+import type { Addresses, Links, Routes } from "./kernel.ts";
 
 export interface Sandboxes {
   /**
@@ -10,26 +7,17 @@ export interface Sandboxes {
    * sandbox ends, dockerd unmounts it and removes the file; a reboot leaves neither.
    */
   exists(path: string): Promise<boolean | undefined>;
+  /**
+   * For work inside, where dockerd does none: never on a request's way.
+   * @throws KernelError ENOENT, EINVAL when there is none; EPERM without CAP_SYS_ADMIN
+   */
+  open(path: string): Promise<Sandbox>;
 }
 
-/** NSFS_MAGIC of include/uapi/linux/magic.h. */
-const NSFS = 0x6e736673;
-/** Where a managed plugin has the host's /run/docker. */
-const HOST = "/host/run/docker";
-
-export class MountedSandboxes implements Sandboxes {
-  async exists(path: string): Promise<boolean | undefined> {
-    const file = placeOf(path);
-    try {
-      return (await statfs(file)).type === NSFS;
-    } catch (error) {
-      const code = systemCode(error);
-      if (code === "ENOENT" || code === "ENOTDIR") return existsSync(dirname(file)) ? false : undefined;
-      throw new KernelError({ operation: "look for sandbox", device: path, code: code ?? "EIO", cause: error });
-    }
-  }
-}
-
-function placeOf(path: string): string {
-  return existsSync(HOST) ? path.replace(/^(\/var)?\/run\/docker\//, `${HOST}/`) : path;
+export interface Sandbox extends AsyncDisposable {
+  readonly links: Pick<Links, "get" | "list" | "change" | "remove">;
+  readonly addresses: Addresses;
+  readonly routes: Routes;
+  /** Moves a link of the host's inside, under another name. It is down then. @throws KernelError ENODEV, EEXIST */
+  take(link: string, name: string): Promise<void>;
 }

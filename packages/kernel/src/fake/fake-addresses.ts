@@ -3,7 +3,7 @@ import { isIPv6 } from "node:net";
 import ipaddr from "ipaddr.js";
 import { parseCidr } from "../cidr.ts";
 import { KernelError } from "../kernel-error.ts";
-import type { Addresses, Route, Routes } from "../kernel.ts";
+import type { Addresses, NewRoute, Route, Routes } from "../kernel.ts";
 import type { FakeHost } from "./fake-host.ts";
 import type { FakeLinks } from "./fake-links.ts";
 
@@ -57,6 +57,27 @@ export class FakeRoutes implements Routes {
 
   constructor(host: FakeHost) {
     this.#host = host;
+  }
+
+  async add({ destination, link, via }: NewRoute): Promise<boolean> {
+    const operation = `add route to ${destination} by`;
+    parseCidr(destination, operation, link);
+    await this.#host.enter(operation, link);
+    if (!this.#host.links.has(link)) throw new KernelError({ operation, device: link, code: "ENODEV" });
+    if (this.extra.some((route) => route.destination === destination)) return false;
+    this.#host.step(`${operation} ${link}`);
+    this.extra.push({ destination, link, table: TABLE_MAIN, ...(via !== undefined && { via }) });
+    return true;
+  }
+
+  async remove({ destination, link }: NewRoute): Promise<boolean> {
+    const operation = `remove route to ${destination} by`;
+    await this.#host.enter(operation, link);
+    const at = this.extra.findIndex((route) => route.destination === destination && route.link === link);
+    if (at < 0) return false;
+    this.#host.step(`${operation} ${link}`);
+    this.extra.splice(at, 1);
+    return true;
   }
 
   async list(family: 4 | 6): Promise<readonly Route[]> {

@@ -15,6 +15,8 @@ export interface FakeLink extends Mutable<Link> {
   readonly stations: Map<string, string>;
   /** Of a link that hangs on the one whose index is `peer`. */
   readonly stacking?: Stacking;
+  /** What it was called before dockerd moved it into a sandbox. */
+  homeName?: string;
 }
 
 export interface FakeHostOptions {
@@ -31,7 +33,7 @@ export class FakeHost {
   /** By name. */
   readonly links = new Map<string, FakeLink>();
   /** Links that hang on one of ours, in sandboxes: by the sandboxes' paths. */
-  readonly sandboxes = new Map<string, Set<FakeLink>>();
+  readonly sandboxes = new Map<string, FakeHost>();
   readonly sysctls: Map<string, string>;
   /** The steps that changed something, in order. */
   readonly steps: string[] = [];
@@ -72,6 +74,18 @@ export class FakeHost {
     return link;
   }
 
+  readonly #watchers = new Set<() => void>();
+
+  watch(changed: () => void): Disposable {
+    this.#watchers.add(changed);
+    return { [Symbol.dispose]: () => void this.#watchers.delete(changed) };
+  }
+
+  /** Something happened to the host's own links. */
+  tellWatchers(): void {
+    for (const changed of this.#watchers) setImmediate(changed);
+  }
+
   /** Takes a link out of this namespace: it is gone, or another namespace has it. */
   dropLink(link: FakeLink): void {
     this.links.delete(link.name);
@@ -84,14 +98,25 @@ export class FakeHost {
     for (const link of this.everyLink()) {
       if (!link.stacking || link.peer !== parent.index) continue;
       if (this.links.get(link.name) === link) this.dropLink(link);
-      for (const inside of this.sandboxes.values()) inside.delete(link);
+      for (const inside of this.sandboxes.values()) if (inside.links.get(link.name) === link) inside.dropLink(link);
       this.dropStackedOn(link);
     }
   }
 
+  /** Into a sandbox, which is there from the first one on. */
+  moveInto(path: string, link: FakeLink, name?: string): void {
+    const inside = this.sandboxes.get(path) ?? new FakeHost({ onStep: this.#onStep });
+    this.sandboxes.set(path, inside);
+    this.dropLink(link);
+    link.homeName = link.name;
+    link.name = name ?? `eth${inside.links.size - 1}`;
+    link.up = false;
+    inside.links.set(link.name, link);
+  }
+
   /** Of this namespace and of the sandboxes. */
   everyLink(): readonly FakeLink[] {
-    return [...this.links.values(), ...this.sandboxes.values().flatMap((inside) => [...inside])];
+    return [...this.links.values(), ...this.sandboxes.values().flatMap((inside) => [...inside.links.values()])];
   }
 
   linkByIndex(index: number | undefined): FakeLink | undefined {

@@ -64,8 +64,8 @@ export class FakeKernel implements Kernel {
   moveToSandbox(name: string, path = "/run/netns/fake"): void {
     const link = this.#mustFind(name);
     const peer = this.#host.linkByIndex(link.peer);
-    this.#host.dropLink(link);
-    if (link.stacking) this.#host.sandboxes.set(path, new Set([...(this.#host.sandboxes.get(path) ?? []), link]));
+    if (link.stacking) this.#host.moveInto(path, link);
+    else this.#host.dropLink(link);
     if (peer?.kind === "veth") peer.peerElsewhere = true;
   }
 
@@ -77,10 +77,11 @@ export class FakeKernel implements Kernel {
   /** What dockerd does with a stacked link when its container ends: back under its name, and the sandbox after the last. */
   moveHome(name: string): void {
     for (const [path, inside] of this.#host.sandboxes) {
-      const link = inside.values().find((each) => each.name === name);
+      const link = inside.links.values().find((each) => each.homeName === name);
       if (!link) continue;
-      inside.delete(link);
-      if (inside.size === 0) this.#host.sandboxes.delete(path);
+      inside.dropLink(link);
+      if (inside.links.size === 1) this.#host.sandboxes.delete(path);
+      link.name = name;
       this.#host.links.set(name, link);
     }
   }
@@ -94,6 +95,7 @@ export class FakeKernel implements Kernel {
   plugIn(name: string, properties: { readonly mac?: string; readonly mtu?: number; readonly up?: boolean } = {}): void {
     const { mac = "52:54:00:00:00:01", mtu = 1500, up = true } = properties;
     this.#host.addLink({ name, kind: "", mac, mtu, up });
+    this.#host.tellWatchers();
   }
 
   /** With everything that hangs on it. */
@@ -101,6 +103,7 @@ export class FakeKernel implements Kernel {
     const link = this.#mustFind(name);
     this.#host.dropLink(link);
     this.#host.dropStackedOn(link);
+    this.#host.tellWatchers();
   }
 
   rename(name: string, to: string): void {
@@ -108,6 +111,7 @@ export class FakeKernel implements Kernel {
     this.#host.dropLink(link);
     link.name = to;
     this.#host.links.set(to, link);
+    this.#host.tellWatchers();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -122,6 +122,10 @@ export class FakeLinks implements Links {
     return true;
   }
 
+  watch(changed: () => void): Disposable {
+    return this.#host.watch(changed);
+  }
+
   /** @throws KernelError ENODEV */
   find(name: string, operation: string): FakeLink {
     checkLinkName(name, operation);
@@ -189,6 +193,7 @@ export function describeLink(own: FakeLink): Link {
     neighbours: _neighbours,
     stations: _stations,
     stacking: _stacking,
+    homeName: _homeName,
     ...link
   } = own;
   return link;

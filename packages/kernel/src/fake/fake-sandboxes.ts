@@ -1,9 +1,14 @@
 // Containers' network namespaces in memory, as far as links that hang on the host's are in them.
-import type { Sandboxes } from "../sandboxes.ts";
+import { KernelError } from "../kernel-error.ts";
+import type { Sandbox, Sandboxes } from "../sandboxes.ts";
+import { FakeAddresses, FakeRoutes } from "./fake-addresses.ts";
 import type { FakeHost } from "./fake-host.ts";
+import { FakeLinks } from "./fake-links.ts";
 
 export class FakeSandboxes implements Sandboxes {
   readonly #host: FakeHost;
+  /** One for each sandbox, since routes are kept there. */
+  readonly #routes = new WeakMap<FakeHost, FakeRoutes>();
 
   constructor(host: FakeHost) {
     this.#host = host;
@@ -12,5 +17,29 @@ export class FakeSandboxes implements Sandboxes {
   async exists(path: string): Promise<boolean> {
     await this.#host.enter("look for sandbox", path);
     return this.#host.sandboxes.has(path);
+  }
+
+  async open(path: string): Promise<Sandbox> {
+    await this.#host.enter("open network namespace", path);
+    const inside = this.#host.sandboxes.get(path);
+    if (!inside) throw new KernelError({ operation: "open network namespace", device: path, code: "ENOENT" });
+    const links = new FakeLinks(inside);
+    const routes = this.#routes.get(inside) ?? new FakeRoutes(inside);
+    this.#routes.set(inside, routes);
+    return {
+      links,
+      addresses: new FakeAddresses(inside, links),
+      routes,
+      take: async (name, as) => {
+        const operation = "move into sandbox link";
+        await this.#host.enter(operation, name);
+        const link = this.#host.links.get(name);
+        if (!link) throw new KernelError({ operation, device: name, code: "ENODEV" });
+        if (inside.links.has(as)) throw new KernelError({ operation, device: name, code: "EEXIST" });
+        this.#host.step(`${operation} ${name}`);
+        this.#host.moveInto(path, link, as);
+      },
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
   }
 }

@@ -5,6 +5,8 @@ import { encode, macText, uint32 } from "./encode.ts";
 import { decodeVxlan } from "./vxlan.ts";
 
 export interface LinkMessage {
+  /** Instead of the name, for a link that is to get another one. */
+  readonly index?: number;
   readonly name?: string;
   readonly up?: boolean;
   readonly attributes?: ifla.LinkAttrs;
@@ -15,8 +17,11 @@ export interface LinkMessage {
 type LinkKind =
   { readonly kind: string; readonly data?: Buffer } | { readonly slaveKind: string; readonly slaveData: Buffer };
 
-export function encodeLink({ name, up, attributes, kind }: LinkMessage): Buffer {
-  const data: rt.Link = up === undefined ? {} : { flags: up ? { up: true } : {}, change: { up: true } };
+export function encodeLink({ index, name, up, attributes, kind }: LinkMessage): Buffer {
+  const data: rt.Link = {
+    ...(index !== undefined && { index }),
+    ...(up !== undefined && { flags: up ? { up: true } : {}, change: { up: true } }),
+  };
   const attrs: ifla.LinkAttrs = {
     ...(name === undefined ? {} : { ifname: name }),
     ...attributes,

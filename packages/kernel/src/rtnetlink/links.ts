@@ -5,6 +5,7 @@ import type { BridgePortChange, BridgeSpec, Link, LinkChange, Links, VethSpec, V
 import { checkLinkName } from "../link-name.ts";
 import { encode, macBytes, uint8 } from "./encode.ts";
 import { decodeLink, encodeLink, encodeLinkQuery, type LinkMessage } from "./link-message.ts";
+import { LinkWatcher } from "./link-watch.ts";
 import type { Requests } from "./requests.ts";
 import { encodeVxlan } from "./vxlan.ts";
 
@@ -121,6 +122,10 @@ export class RtLinks implements Links {
       if (isKernelError(error, "ENODEV")) return false;
       throw error;
     }
+  }
+
+  watch(changed: () => void): Disposable {
+    return new LinkWatcher(changed);
   }
 
   /** One message makes the link whole, whatever its kind; the kernel takes it back when a part of it is refused. */

@@ -49,6 +49,7 @@ interface Job {
 export class Requests implements Disposable {
   readonly #limits: RequestLimits;
   readonly #protocol: Protocol;
+  readonly #opener: typeof openNetlinkSocket;
   readonly #trace = openTrace();
   readonly #waiting: Job[] = [];
   readonly #flying = new Map<number, Job>();
@@ -56,9 +57,11 @@ export class Requests implements Disposable {
   #sequence = 0;
   #closed = false;
 
-  constructor(limits: Partial<RequestLimits> = {}, protocol: Protocol = Protocol.ROUTE) {
+  /** @param opener for a socket elsewhere than here */
+  constructor(limits: Partial<RequestLimits> = {}, protocol: Protocol = Protocol.ROUTE, opener = openNetlinkSocket) {
     this.#limits = { ...LIMITS, ...limits };
     this.#protocol = protocol;
+    this.#opener = opener;
     this.#socket = this.#open();
   }
 
@@ -128,7 +131,7 @@ export class Requests implements Disposable {
   }
 
   #open(): RawNetlinkSocket {
-    const socket = openNetlinkSocket(this.#protocol);
+    const socket = this.#opener(this.#protocol);
     const receive = (datagram: Buffer) => {
       if (socket !== this.#socket) return;
       try {

@@ -1,12 +1,15 @@
-// The routing tables, read only: they tell which destinations are taken.
-import { rt } from "netlink";
-import type { Route, Routes } from "../kernel.ts";
-import { addressText, AF_INET, AF_INET6, encode } from "./encode.ts";
+// The routing tables: which destinations are taken, and routes of ours in the main one.
+import { FlagsNew, rt } from "netlink";
+import { parseCidr } from "../cidr.ts";
+import { isKernelError } from "../kernel-error.ts";
+import type { NewRoute, Route, Routes } from "../kernel.ts";
+import { addressBytes, addressText, AF_INET, AF_INET6, encode } from "./encode.ts";
 import type { RtLinks } from "./links.ts";
 import type { Requests } from "./requests.ts";
 
 /** The kernel keeps our own addresses, broadcast and multicast there. */
 const TABLE_LOCAL = 255;
+const TABLE_MAIN = 254;
 const TAKEN = new Set<unknown>(["UNICAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT"]);
 /** struct rtnexthop: length, flags, hops, link. */
 const NEXT_HOP_LENGTH = 8;
@@ -29,6 +32,53 @@ export class RtRoutes implements Routes {
     ]);
     const names = new Map(links.map(({ index, name }) => [index, name]));
     return answers.map((answer) => rt.parseRouteMessage(answer)).flatMap((message) => decode(message, family, names));
+  }
+
+  async add(route: NewRoute): Promise<boolean> {
+    const operation = `add route to ${route.destination} by`;
+    const flags = FlagsNew.CREATE | FlagsNew.EXCL;
+    const payload = await this.#encode(route, operation, true);
+    try {
+      await this.#requests.send({ operation, device: route.link, type: rt.MessageType.NEWROUTE, flags, payload });
+      return true;
+    } catch (error) {
+      if (isKernelError(error, "EEXIST")) return false;
+      throw error;
+    }
+  }
+
+  async remove(route: NewRoute): Promise<boolean> {
+    const operation = `remove route to ${route.destination} by`;
+    try {
+      const payload = await this.#encode(route, operation, false);
+      await this.#requests.send({ operation, device: route.link, type: rt.MessageType.DELROUTE, payload });
+      return true;
+    } catch (error) {
+      if (isKernelError(error, "ESRCH", "ENODEV")) return false;
+      throw error;
+    }
+  }
+
+  async #encode({ destination, link, via }: NewRoute, operation: string, isNew: boolean): Promise<Buffer> {
+    const { address, prefixLength } = parseCidr(destination, operation, link);
+    const { index } = await this.#links.find(link, operation);
+    const isIPv4 = !address.includes(":");
+    // To be removed, a route need not be said to be of any scope.
+    const scope = !isNew ? "NOWHERE" : isIPv4 && via === undefined ? "LINK" : "UNIVERSE";
+    const data: rt.Route = {
+      family: isIPv4 ? AF_INET : AF_INET6,
+      dstLen: prefixLength,
+      table: TABLE_MAIN,
+      ...(isNew && { protocol: "BOOT" }),
+      scope,
+      type: "UNICAST",
+    };
+    const attrs: rt.RouteAttrs = {
+      ...(prefixLength > 0 && { dst: addressBytes(address) }),
+      ...(via !== undefined && { gateway: addressBytes(via) }),
+      oif: index,
+    };
+    return encode((out) => rt.formatRouteMessage({ kind: "route", data, attrs }, out));
   }
 }
 

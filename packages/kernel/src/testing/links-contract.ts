@@ -211,6 +211,28 @@ export function linksContract(kernel: () => Kernel): void {
       expect(await addresses.remove("pt-x", "10.40.0.1/24")).toBe(false);
     });
 
+    it("lead routes of ours by their link, which come once and go once", async () => {
+      const { addresses, routes } = kernel();
+      await addresses.add("pt-a", "10.40.0.1/24");
+      await addresses.add("pt-a", "fd00:40::1/64");
+      const main = { link: "pt-a", table: 254 };
+      for (const [family, route] of [
+        [4, { destination: "192.0.2.7/32", link: "pt-a" }],
+        [4, { destination: "0.0.0.0/0", link: "pt-a", via: "10.40.0.254" }],
+        [6, { destination: "2001:db8::7/128", link: "pt-a" }],
+        [6, { destination: "::/0", link: "pt-a", via: "fd00:40::fe" }],
+      ] as const) {
+        expect(await routes.add(route)).toBe(true);
+        expect(await routes.add(route)).toBe(false);
+        expect(await routes.list(family)).toContainEqual({ ...route, ...main });
+        expect(await routes.remove(route)).toBe(true);
+        expect(await routes.remove(route)).toBe(false);
+        expect(await routes.list(family)).not.toContainEqual({ ...route, ...main });
+      }
+      await expect(routes.add({ destination: "192.0.2.7/32", link: "pt-x" })).rejects.toMatchObject({ code: "ENODEV" });
+      expect(await routes.remove({ destination: "192.0.2.7/32", link: "pt-x" })).toBe(false);
+    });
+
     it("bring a route to their network while their link is up", async () => {
       const { addresses, links, routes } = kernel();
       await addresses.add("pt-a", "10.40.0.1/24");

@@ -1,0 +1,76 @@
+// Sandboxes by the files that dockerd keeps them at, and a socket of our own inside for the time that one is open.
+import { closeSync, existsSync, openSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { rt, type Protocol } from "netlink";
+import { KernelError, systemCode } from "../kernel-error.ts";
+import { checkLinkName } from "../link-name.ts";
+import { openNetlinkSocket } from "../netlink-socket.ts";
+import { inNetworkNamespace } from "../network-namespace.ts";
+import type { Sandbox, Sandboxes } from "../sandboxes.ts";
+import { RtAddresses } from "./addresses.ts";
+import { encodeLink } from "./link-message.ts";
+import { RtLinks } from "./links.ts";
+import { Requests } from "./requests.ts";
+import { RtRoutes } from "./routes.ts";
+
+/** NSFS_MAGIC of include/uapi/linux/magic.h. */
+const NSFS = 0x6e736673;
+/** Where a managed plugin has the host's /run/docker. */
+const HOST = "/host/run/docker";
+
+export class RtSandboxes implements Sandboxes {
+  readonly #requests: Requests;
+
+  /** @param requests to the host's own namespace */
+  constructor(requests: Requests) {
+    this.#requests = requests;
+  }
+
+  async exists(path: string): Promise<boolean | undefined> {
+    const file = placeOf(path);
+    try {
+      return (await statfs(file)).type === NSFS;
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === "ENOENT" || code === "ENOTDIR") return existsSync(dirname(file)) ? false : undefined;
+      throw new KernelError({ operation: "look for sandbox", device: path, code: code ?? "EIO", cause: error });
+    }
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- a refusal is a rejection, as everywhere
+  async open(path: string): Promise<Sandbox> {
+    const file = placeOf(path);
+    const inside = (protocol: Protocol) => inNetworkNamespace(file, () => openNetlinkSocket(protocol));
+    const requests = new Requests({}, undefined, inside);
+    const links = new RtLinks(requests);
+    return {
+      links,
+      addresses: new RtAddresses(requests, links),
+      routes: new RtRoutes(requests, links),
+      take: (link, name) => this.#take(file, link, name),
+      [Symbol.asyncDispose]() {
+        requests[Symbol.dispose]();
+        return Promise.resolve();
+      },
+    };
+  }
+
+  async #take(file: string, link: string, name: string): Promise<void> {
+    const operation = "move into sandbox link";
+    checkLinkName(link, operation);
+    checkLinkName(name, operation);
+    const { index } = await new RtLinks(this.#requests).find(link, operation);
+    const netNsFd = openSync(file, "r");
+    try {
+      const payload = encodeLink({ index, attributes: { netNsFd, ifname: name } });
+      await this.#requests.send({ operation, device: link, type: rt.MessageType.SETLINK, payload });
+    } finally {
+      closeSync(netNsFd);
+    }
+  }
+}
+
+function placeOf(path: string): string {
+  return existsSync(HOST) ? path.replace(/^(\/var)?\/run\/docker\//, `${HOST}/`) : path;
+}
