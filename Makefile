@@ -3,7 +3,7 @@
 console := $(filter command,$(origin SHELL))
 override SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down plugins plugins-install plugins-push install uninstall build test test-all e2e-vm all deps-run deps-pack deps-test deps-vm clean
+.PHONY: help up down plugins plugins-install plugins-push deb install uninstall build test test-all e2e-vm all deps-run deps-pack deps-test deps-vm clean
 
 # Where `make install` puts things: below PREFIX, as the host will call it, in DESTDIR, for who packs.
 PREFIX := /usr/local
@@ -48,6 +48,9 @@ plugins-install: plugins ## make the managed plugins, give them to this host's D
 
 plugins-push: plugins ## push the managed plugins: REGISTRY=registry.example:5000/team
 	@node tools/pack/docker-plugins.ts push $(REGISTRY) $(NAMES)
+
+deb: deps-pack ## the Debian package of this machine's architecture, in build
+	@node tools/pack/deb.ts
 
 install: deps-pack ## programs, systemd units, manual pages; PREFIX=/usr/local, DESTDIR= for packers
 	@node tools/pack/install.ts "$(DESTDIR)" "$(PREFIX)"
