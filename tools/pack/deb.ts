@@ -26,6 +26,8 @@ const MAINTAINER = "Portolan maintainers <maintainers@portolan.example>";
 /** What the programs link to is found by dpkg-shlibdeps; these are opened by name, or run. */
 const DEPENDS = "libnftables1, init-system-helpers (>= 1.54)";
 const RECOMMENDS = "docker.io | docker-ce, iptables";
+/** The DHCP client of ts-macvlan, which also runs ip. */
+const SUGGESTS = "udhcpc, iproute2";
 
 const { version } = JSON.parse(readFileSync(join(repository, "lerna.json"), "utf8")) as { version: string };
 const architecture = run("dpkg", "--print-architecture").trim();
@@ -79,6 +81,7 @@ function addControl(root: string, depends: string): void {
     "Installed-Size": `${kilobytes}`,
     Depends: `${depends}, ${DEPENDS}`,
     Recommends: RECOMMENDS,
+    Suggests: SUGGESTS,
     Section: "net",
     Priority: "optional",
     Description:
