@@ -66,6 +66,16 @@ describe("a pool asked for by its subnet", () => {
     await expect(host.pool({ pool: "192.168.0.0/16", range: "192.168.0.0/25" })).rejects.toThrow("Pool overlaps");
   });
 
+  it("may not be shared by networks that reserve different addresses of it", async () => {
+    const host = await IpamHost.start();
+    const reserve = { "portolan.reserve": "10.1.0.9" };
+    await host.pool({ pool: "10.1.0.0/24", range: "10.1.0.0/25", options: reserve });
+    await expect(host.pool({ pool: "10.1.0.0/24", range: "10.1.0.128/25" })).rejects.toThrow(
+      'option "portolan.reserve": (none) for 10.1.0.0/24, where another network of the same subnet has 10.1.0.9',
+    );
+    await host.pool({ pool: "10.1.0.0/24", range: "10.1.0.128/25", options: reserve });
+  });
+
   it("gives up its own addresses only, when another network shares the subnet", async () => {
     const host = await IpamHost.start();
     const [low, high] = [

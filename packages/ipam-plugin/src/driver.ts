@@ -16,7 +16,7 @@ import {
   type RequestPoolRequest,
 } from "@portolan/sdk";
 import type { DefaultPool } from "./addresses/default-pools.ts";
-import { holds, parseAddress, parsePrefix, printAddress, printPrefix } from "./addresses/ip.ts";
+import { holds, parseAddress, parsePrefix, printAddress, printPrefix, same } from "./addresses/ip.ts";
 import { addPool, applyTold, freeAddress, givePoolAgain, holdAddress, removePool, type Judged } from "./apply.ts";
 import type { HostView } from "./host.ts";
 import type { Journal } from "./journal.ts";
@@ -33,6 +33,7 @@ import {
   recordOf,
 } from "./plan.ts";
 import { poolIdOf, type Pool } from "./pool.ts";
+import { RESERVE } from "./options.ts";
 import { SPACES, type Registry, type Shelf } from "./registry.ts";
 import { Replay, type Told } from "./replay.ts";
 import type { GroupName, GroupRecord } from "./shared/layout.ts";
@@ -108,16 +109,20 @@ export class PortolanIpamDriver implements IpamDriver {
     const subnet = wish.subnet ?? planSubnet(wish, registry, defaultPools, await this.#parts.host.taken(wish.family));
     const record = recordOf(wish, subnet, this.#now());
     const known = registry.pool(poolIdOf(record));
-    if (known) {
-      const lasting = record.space === SPACES.global || (known.record.missed ?? 0) > 0;
-      if (this.#replay.claimPool(known.id, lasting)) return replyFor(known);
-      const unanswered = known.found && known.record.askedTwice === undefined && !known.used;
-      if (!unanswered) throw overlapError(this.#shelfOf(known));
-      return replyFor(await givePoolAgain(registry, journal, known));
-    }
+    if (known) return this.#knownPool(known);
     planShelf(record, subnet, registry);
     call.signal.throwIfAborted();
     return replyFor(await addPool(registry, journal, record));
+  }
+
+  /** A pool that is held: given to dockerd's repetition, and to whom its first request may have died unanswered. */
+  async #knownPool(known: Pool): Promise<RequestPoolReply> {
+    const { registry, journal } = this.books;
+    const { space, missed = 0, askedTwice } = known.record;
+    if (this.#replay.claimPool(known.id, space === SPACES.global || missed > 0)) return replyFor(known);
+    const unanswered = known.found && askedTwice === undefined && !known.used;
+    if (!unanswered) throw overlapError(this.#shelfOf(known));
+    return replyFor(await givePoolAgain(registry, journal, known));
   }
 
   /** A pool that the hosts of a group have in common: they agree in the store first. */
@@ -126,11 +131,8 @@ export class PortolanIpamDriver implements IpamDriver {
     const { space, family, subnet } = wish;
     const name = { space, group, family };
     const known = poolOfGroup(registry, name);
-    if (known) {
-      const lasting = space === SPACES.global || (known.record.missed ?? 0) > 0;
-      if (!this.#replay.claimPool(known.id, lasting)) throw overlapError(this.#shelfOf(known));
-      return replyFor(known);
-    }
+    if (known && subnet && !same(subnet, known.subnet)) throw overlapError(this.#shelfOf(known));
+    if (known) return this.#knownPool(known);
     if (!shared) throw noStore();
     if (subnet) planShelf(recordOf(wish, subnet, this.#now()), subnet, registry);
     try {
@@ -168,7 +170,24 @@ export class PortolanIpamDriver implements IpamDriver {
     const pool = poolMeant(this.books.registry, answered, request.address);
     if (pool !== answered) this.#replay.moveClaim(answered.id, pool.id);
     if (request.address === undefined) this.#mustBeNew(pool, request);
-    const settled = pool.group === undefined ? undefined : await this.#shared.prepare(pool, request);
+    if (pool.group === undefined) return this.#giveAddress(pool, answered, request, call);
+    const { settled, borrowed } = await this.#shared.prepare(pool, request);
+    try {
+      return await this.#giveAddress(pool, answered, request, call, settled);
+    } catch (error) {
+      if (borrowed !== undefined) this.#shared.returnUnused(pool, borrowed);
+      throw error;
+    }
+  }
+
+  /** @param answered the pool that the request names, where that is another one (plan.ts, poolMeant) */
+  async #giveAddress(
+    pool: Pool,
+    answered: Pool,
+    request: RequestAddressRequest,
+    call: CallContext,
+    settled?: bigint,
+  ): Promise<RequestAddressReply> {
     const plan = planAddress(pool, request, this.#now(), settled);
     if (plan.kind === "repeat") {
       const fits = request.gateway === (plan.slot.kind === "gateway") && pool.took(plan.slot);
@@ -251,7 +270,7 @@ function poolOfGroup(registry: Registry, { space, group, family }: GroupName): P
   );
 }
 
-function groupWish({ subnet, range, options }: PoolWish, name: GroupName): GroupWish {
+function groupWish({ subnet, range, options, given }: PoolWish, name: GroupName): GroupWish {
   // One network has one option for both families: up to 32 bits it can only mean IPv4, above it only IPv6.
   const block = options.block !== undefined && options.block <= 32 === (name.family === 4) ? options.block : undefined;
   return {
@@ -259,10 +278,15 @@ function groupWish({ subnet, range, options }: PoolWish, name: GroupName): Group
     ...(subnet ? { subnet: printPrefix(subnet) } : {}),
     ...(range ? { range: printPrefix(range) } : {}),
     ...(block === undefined ? {} : { block }),
+    ...(given[RESERVE] === undefined ? {} : { reserve: given[RESERVE] }),
   };
 }
 
-const sharedPart = ({ gateway, block }: GroupRecord) => ({ gateway, block });
+const sharedPart = ({ gateway, block, reserve }: GroupRecord) => ({
+  gateway,
+  block,
+  ...(reserve === undefined ? {} : { reserve }),
+});
 
 function noStore(): PluginError {
   return new PluginError('option "portolan.network": hosts can share pools only through a store', {

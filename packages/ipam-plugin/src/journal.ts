@@ -5,8 +5,14 @@ import { present } from "./addresses/present.ts";
 /** What to write is asked for at the last moment, so that changes to one record within a commit are written once. */
 export type RecordValue = () => unknown;
 
+interface Noted {
+  readonly collection: string;
+  readonly key: string;
+  readonly value: RecordValue;
+}
+
 interface Batch {
-  readonly changes: Map<string, { readonly collection: string; readonly key: string; readonly value: RecordValue }>;
+  readonly changes: Map<string, Noted>;
   readonly undos: (() => void)[];
   readonly written: Promise<void>;
 }
@@ -14,6 +20,8 @@ interface Batch {
 export class Journal {
   readonly #store: Store;
   #batch: Batch | undefined;
+  /** What could not be written: memory says what is true by now, and the next commit writes that. */
+  readonly #missed = new Map<string, Noted>();
   #writing: Promise<void> = Promise.resolve();
 
   constructor(store: Store) {
@@ -54,11 +62,13 @@ export class Journal {
     this.#writing = promise;
     const batch = present(this.#batch);
     this.#batch = undefined;
+    const noted = new Map([...this.#missed, ...batch.changes]);
     try {
-      const changes = [...batch.changes.values()];
-      if (changes.length > 0)
-        await this.#store.commit(changes.map((change): Change => ({ ...change, value: change.value() })));
+      if (noted.size > 0)
+        await this.#store.commit([...noted.values()].map((change): Change => ({ ...change, value: change.value() })));
+      this.#missed.clear();
     } catch (error) {
+      for (const [key, change] of noted) this.#missed.set(key, change);
       for (const undo of batch.undos.reverse()) undo();
       throw error;
     } finally {

@@ -38,6 +38,8 @@ export const defaultPools: OptionType<readonly DefaultPool[]> = {
   parse: (given) => orUndefined(() => parseDefaultPools(given)),
 };
 
+export const RESERVE = "portolan.reserve";
+
 export const poolOptions = optionTable(
   {
     quarantine: option({
@@ -54,7 +56,7 @@ export const poolOptions = optionTable(
       help: "Give an address back to the container that had it before, known by its MAC address or by its name (engines that tell it).",
     }),
     reserve: option({
-      keys: ["portolan.reserve"],
+      keys: [RESERVE],
       type: addressRanges,
       defaultText: "none",
       help: "Never chosen, but free to be asked for with --ip, --gateway or --aux-address. Entries outside the subnet are for the network's other subnets.",

@@ -13,7 +13,7 @@ import {
 } from "./addresses/ip.ts";
 import { describeOwner, isHeld, type Held, type Identity } from "./addresses/lease.ts";
 import { endsOf } from "./addresses/book.ts";
-import { poolOptions, type PoolOptions } from "./options.ts";
+import { poolOptions, RESERVE, type PoolOptions } from "./options.ts";
 import type { Pool } from "./pool.ts";
 import type { PoolRecord } from "./records.ts";
 import { Registry, SPACES, type Shelf } from "./registry.ts";
@@ -118,7 +118,15 @@ export function planSubnet(
 /** @throws PluginError when the pool overlaps others and may not share their subnet */
 export function planShelf(record: PoolRecord, subnet: Prefix, registry: Registry): void {
   const shelf = registry.overlapping(record.space, subnet);
-  if (shelf && !Registry.mayShare(shelf, record)) throw overlapError(shelf);
+  if (!shelf) return;
+  if (!Registry.mayShare(shelf, record)) throw overlapError(shelf);
+  const [other] = shelf.pools;
+  const [ours, theirs] = [record.options[RESERVE], other?.record.options[RESERVE]];
+  if (ours === theirs) return;
+  throw new PluginError(
+    `option "${RESERVE}": ${ours ?? "(none)"} for ${record.subnet}, where another network of the same subnet has ${theirs ?? "(none)"}`,
+    { hint: "Networks that share a subnet, each with its own --ip-range, must reserve the same addresses." },
+  );
 }
 
 export function overlapError(shelf: Shelf): PluginError {

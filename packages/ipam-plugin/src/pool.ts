@@ -1,19 +1,19 @@
 // One pool as dockerd knows it: a subnet or an --ip-range of one, with the book that its addresses are written in.
 import type { PoolId } from "@portolan/sdk";
 import { lastOf, parseAddress, parsePrefix, printAddress, type Prefix } from "./addresses/ip.ts";
-import { isHeld } from "./addresses/lease.ts";
+import { isHeld, type Held } from "./addresses/lease.ts";
 import type { Book } from "./addresses/book.ts";
 import type { Range } from "./addresses/ranges.ts";
 import { Window } from "./addresses/window.ts";
-import { poolOptions, type PoolOptions } from "./options.ts";
+import { poolOptions, RESERVE, type PoolOptions } from "./options.ts";
 import type { PoolRecord } from "./records.ts";
-
-const LOOK_THROUGH = 256;
 
 /** Who shares a pool with other hosts wants to know what becomes of it. Called before the change is durable. */
 export interface PoolObserver {
   freed(offset: bigint): void;
   removed(): void;
+  /** The removal could not be written. */
+  restored(): void;
 }
 
 export class Pool {
@@ -57,17 +57,14 @@ export class Pool {
     return undo;
   }
 
-  /** Gateways are taken first, so that only the first records need to be looked through. */
   get gateways(): string[] {
-    const found: string[] = [];
-    let looked = 0;
-    for (const [offset, slot] of this.book.slots()) {
-      if (isHeld(slot) && slot.kind === "gateway" && this.took(slot)) {
-        found.push(printAddress({ family: this.subnet.family, value: this.subnet.first + offset }));
-      }
-      if ((looked += 1) >= LOOK_THROUGH) break;
-    }
-    return found;
+    const { family, first } = this.subnet;
+    return [...this.book.gateways]
+      .filter((offset) => {
+        const slot = this.book.slot(offset);
+        return isHeld(slot) && this.took(slot);
+      })
+      .map((offset) => printAddress({ family, value: first + offset }));
   }
 
   /** Whether any address was ever taken through this pool, as far as its book remembers. */
@@ -76,9 +73,9 @@ export class Pool {
     return false;
   }
 
-  /** Whether an address was taken through this pool, and not through another one on the same subnet. */
-  took(held: { readonly range?: string }): boolean {
-    return held.range === this.record.range;
+  /** Whether dockerd took an address through this pool: not through another one on the same subnet, nor on another host. */
+  took({ range, lentTo }: Pick<Held, "range" | "lentTo">): boolean {
+    return lentTo === undefined && range === this.record.range;
   }
 }
 
@@ -93,11 +90,17 @@ export function poolIdOf({
   return `${space}/${subnet}${range === undefined ? "" : `/${range}`}${group === undefined ? "" : `@${group}`}` as PoolId;
 }
 
+function reservedByGroup(reserve: string | undefined): NonNullable<PoolOptions["reserve"]> {
+  const { reserve: parsed = [] } = poolOptions.parse(reserve === undefined ? {} : { [RESERVE]: reserve }).values;
+  return parsed;
+}
+
 /** What is never chosen in a subnet, as offsets into it: reservations, and the gateway that other hosts have, too. */
 export function reservedIn(subnet: Prefix, { shared }: PoolRecord, { reserve = [] }: PoolOptions): Range[] {
   const end = lastOf(subnet);
   const gateway = shared && parseAddress(shared.gateway);
-  return [...reserve, ...(gateway ? [{ first: gateway, last: gateway }] : [])]
+  const reserved = shared ? reservedByGroup(shared.reserve) : reserve;
+  return [...reserved, ...(gateway ? [{ first: gateway, last: gateway }] : [])]
     .filter(({ first, last }) => first.family === subnet.family && last.value >= subnet.first && first.value <= end)
     .map(({ first, last }) => ({
       from: (first.value < subnet.first ? subnet.first : first.value) - subnet.first,

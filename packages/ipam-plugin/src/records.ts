@@ -22,7 +22,7 @@ export interface PoolRecord {
   /** How many starts of dockerd in a row did not repeat this pool though they repeated others. */
   readonly missed?: number;
   /** What the hosts of its group agreed on; unset for a pool of this host alone. */
-  readonly shared?: { readonly gateway: string; readonly block: number };
+  readonly shared?: { readonly gateway: string; readonly block: number; readonly reserve?: string };
   /** It was requested again after its first answer may have been lost: it may have two owners, or one and a ghost. */
   readonly askedTwice?: true;
 }
@@ -64,7 +64,7 @@ export function parseChunkKey(key: string): { readonly book: string; readonly ch
 
 /** 64 addresses by their place in the record. Trailing entries of a row that say nothing are left out. */
 export interface ChunkRecord {
-  /** place, kind, since, mac, name, missed, range, lent to */
+  /** place, kind, since, mac, name, missed, range, lent to, loan */
   readonly held: readonly HeldRow[];
   /** place, freed at, mac, name */
   readonly freed: readonly FreedRow[];
@@ -80,6 +80,7 @@ type HeldRow = readonly [
   missed?: number,
   range?: string | Absent,
   lentTo?: string | Absent,
+  loan?: string | Absent,
 ];
 type FreedRow = readonly [place: number, freedAt: number, mac?: string | Absent, name?: string | Absent];
 
@@ -93,8 +94,9 @@ export function encodeChunk(slots: readonly (Slot | undefined)[]): ChunkRecord |
   for (const [place, slot] of slots.entries()) {
     if (!slot) continue;
     if (isHeld(slot)) {
-      const { kind, since, mac, name, missed, range, lentTo } = slot;
-      held.push(trimmed([place, KEYS[kind], since, mac ?? 0, name ?? 0, missed ?? 0, range ?? 0, lentTo ?? 0]));
+      const { kind, since, mac, name, missed, range, lentTo, loan } = slot;
+      const owner = [mac ?? 0, name ?? 0, missed ?? 0, range ?? 0, lentTo ?? 0, loan ?? 0] as const;
+      held.push(trimmed([place, KEYS[kind], since, ...owner]));
     } else {
       freed.push(trimmed([place, slot.freedAt, slot.mac ?? 0, slot.name ?? 0]));
     }
@@ -104,7 +106,7 @@ export function encodeChunk(slots: readonly (Slot | undefined)[]): ChunkRecord |
 
 export function decodeChunk(record: ChunkRecord): (Slot | undefined)[] {
   const slots: (Slot | undefined)[] = [];
-  for (const [place, kind, since, mac, name, missed, range, lentTo] of record.held) {
+  for (const [place, kind, since, mac, name, missed, range, lentTo, loan] of record.held) {
     const held: Held = {
       kind: KINDS[kind],
       since,
@@ -113,6 +115,7 @@ export function decodeChunk(record: ChunkRecord): (Slot | undefined)[] {
       ...(missed ? { missed } : {}),
       ...(range ? { range } : {}),
       ...(lentTo ? { lentTo } : {}),
+      ...(loan ? { loan } : {}),
     };
     slots[place] = held;
   }

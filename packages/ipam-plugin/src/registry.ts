@@ -123,6 +123,7 @@ export class Registry {
     this.#note(pool);
     return () => {
       this.#reshelve(pool, shelf);
+      pool.observer?.restored();
       this.#note(pool);
       for (const chunk of shelf.book.chunkNumbers()) this.#noteChunk(shelf.key, shelf.book, chunk);
       for (const undo of undos.reverse()) undo();

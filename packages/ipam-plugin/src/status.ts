@@ -92,7 +92,7 @@ export function inspect(pool: Pool): PoolDetails {
   const addresses: AddressStatus[] = [];
   let omitted = 0;
   for (const [offset, slot] of pool.book.slots()) {
-    if (isHeld(slot) && !pool.took(slot)) continue;
+    if (isHeld(slot) && slot.lentTo === undefined && !pool.took(slot)) continue;
     if (addresses.length >= MOST_ADDRESSES) {
       omitted += 1;
       continue;

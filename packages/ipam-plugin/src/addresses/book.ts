@@ -33,6 +33,7 @@ export class Book {
   readonly #busy = new Bitmap();
   readonly #windows = new Set<Window>();
   readonly #byIdentity = new Map<string, bigint>();
+  readonly #gateways = new Set<bigint>();
   #held = 0;
 
   /** @param changed told the number of each chunk whose record has to be written */
@@ -44,6 +45,11 @@ export class Book {
 
   get held(): number {
     return this.#held;
+  }
+
+  /** Offsets held by gateways. */
+  get gateways(): Iterable<bigint> {
+    return this.#gateways;
   }
 
   /** Freed addresses whose former owner is remembered. */
@@ -179,6 +185,8 @@ export class Book {
     else this.#busy.clear(offset);
     const change = Number(isHeld(after)) - Number(isHeld(before));
     this.#held += change;
+    if (isHeld(after) && after.kind === "gateway") this.#gateways.add(offset);
+    else this.#gateways.delete(offset);
     if (before && !isHeld(before)) {
       for (const key of identityKeys(before)) if (this.#byIdentity.get(key) === offset) this.#byIdentity.delete(key);
     }

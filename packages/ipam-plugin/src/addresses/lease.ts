@@ -20,6 +20,8 @@ export interface Held extends Identity {
   readonly missed?: number;
   /** Shared pools: the host that this address is lent to. */
   readonly lentTo?: string;
+  /** Which loan that is. */
+  readonly loan?: string;
 }
 
 export interface Freed extends Identity {

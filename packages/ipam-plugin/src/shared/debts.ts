@@ -4,21 +4,25 @@ import type { Journal } from "../journal.ts";
 import type { OwedRecord } from "../records.ts";
 import { giveUpAll, remove } from "./blocks.ts";
 import { groupKeys, type GroupName, type SingleRecord } from "./layout.ts";
-import { leave } from "./membership.ts";
+import { isSomebodyElse, leave, type Member } from "./membership.ts";
 import type { SharedStore } from "./shared-store.ts";
 
 const AGAIN_MS = 5_000;
 
-export interface DebtsParts {
+export interface DebtsParts extends Member {
   readonly store: SharedStore;
-  readonly host: string;
   readonly journal: Journal;
   readonly log: Logger;
+  /** Resolves when nothing is under way any more for a group that this host has left. */
+  readonly quiet: (name: GroupName) => Promise<void>;
 }
 
 export class Debts implements Disposable {
   readonly #parts: DebtsParts;
   readonly #owed: Map<string, OwedRecord>;
+  /** On disk, and owed once this process has died: what is about to be joined. */
+  readonly #intended = new Map<string, OwedRecord>();
+  #complained = false;
   readonly #clock: NodeJS.Timeout;
   #settling: Promise<void> | undefined;
 
@@ -39,10 +43,26 @@ export class Debts implements Disposable {
     this.#set(keyOf(owed), owed);
   }
 
-  /** The host will be in the group again: it owes no leaving, and no leaving is under way. */
-  async stay(name: GroupName): Promise<void> {
+  /**
+   * This host is about to join a group: it owes no leaving, and none is under way. Until `stays`, its death means that
+   * it owes one again.
+   */
+  async joins(name: GroupName): Promise<void> {
     await this.#settling;
-    if (this.#owed.has(keyOf(name))) this.#set(keyOf(name), undefined);
+    const { space, group, family } = name;
+    const key = keyOf(name);
+    this.#owed.delete(key);
+    this.#intended.set(key, { space, group, family });
+    this.#note(key);
+    await this.#parts.journal.durable(() => this.#intended.delete(key));
+  }
+
+  /** The host has the group's network: noted with the commit that adds it. */
+  stays(name: GroupName): void {
+    const key = keyOf(name);
+    this.#owed.delete(key);
+    this.#intended.delete(key);
+    this.#note(key);
   }
 
   /** Tries everything once; what fails stays. */
@@ -65,15 +85,20 @@ export class Debts implements Disposable {
         if (this.#owed.get(key) !== owed) continue;
         this.#set(key, undefined);
         await journal.durable(() => this.#owed.set(key, owed));
+        this.#complained = false;
       } catch (error) {
-        log.warn("could not be given back to the shared store yet", { err: error });
+        if (!this.#complained) log.warn("could not be given back to the shared store yet", { err: error });
+        this.#complained = true;
         return;
       }
     }
   }
 
   async #leave(owed: OwedRecord): Promise<void> {
-    const { store, host } = this.#parts;
+    const { store, host, quiet } = this.#parts;
+    await quiet(owed);
+    // Another machine of the same name may have joined since; what is there is its own.
+    if (await isSomebodyElse(store, this.#parts, owed)) return;
     await giveUpAll(store, host, groupKeys(owed));
     await leave(store, host, owed);
   }
@@ -88,7 +113,11 @@ export class Debts implements Disposable {
   #set(key: string, owed: OwedRecord | undefined): void {
     if (owed) this.#owed.set(key, owed);
     else this.#owed.delete(key);
-    this.#parts.journal.note("shared", key, () => this.#owed.get(key));
+    this.#note(key);
+  }
+
+  #note(key: string): void {
+    this.#parts.journal.note("shared", key, () => this.#owed.get(key) ?? this.#intended.get(key));
   }
 }
 

@@ -9,6 +9,7 @@ import {
   retry,
   type IBackoff,
 } from "cockatiel";
+import { EtcdWatches } from "./etcd-watches.ts";
 import { type Change, type Condition, type Entry, type SharedStore, StoreAway, type Write } from "./shared-store.ts";
 
 export interface EtcdSettings {
@@ -28,16 +29,20 @@ const ATTEMPTS = 3;
 /** A server that failed twice in a row is left alone for this long. */
 const REST_MS = 1_000;
 const LEASE_SECONDS = 15;
+/** What etcd says to those whom it does not know, or does not let. */
+const REFUSALS = /authentication failed|invalid auth token|permission denied|user name is empty|not granted/i;
 const ROOT = "/portolan/ipam/";
 
 export class EtcdStore implements SharedStore {
   readonly name: string;
   readonly #etcd: Etcd3;
+  readonly #watches: EtcdWatches;
 
   /** Connects when first needed. */
   constructor(settings: EtcdSettings) {
     this.name = settings.url;
     this.#etcd = new Etcd3(optionsFor(settings));
+    this.#watches = new EtcdWatches(() => optionsFor(settings));
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -76,17 +81,22 @@ export class EtcdStore implements SharedStore {
   }
 
   watch(prefix: string, change: Change, again: () => void): AsyncDisposable {
-    const watcher = this.#etcd
-      .watch()
-      .prefix(ROOT + prefix)
-      .watcher();
-    // A lost connection is resumed without a gap, and told as `disconnected` many times over.
-    watcher.on("connected", () => again());
-    watcher.on("put", ({ key, value }) => change(keyOf(key), JSON.parse(value.toString())));
-    watcher.on("delete", ({ key }) => change(keyOf(key), undefined));
-    // Compacted away while we were cut off: etcd3 begins anew, and so do we.
-    watcher.on("error", () => again());
-    return { [Symbol.asyncDispose]: () => watcher.cancel().catch(() => undefined) };
+    const watch = this.#watches.add({
+      prefix: ROOT + prefix,
+      again,
+      change: (key, value) => {
+        const told = value && parsed(value);
+        // What somebody else wrote there is nothing that was said; a look at everything will complain about it.
+        if (value && told === undefined) again();
+        else change(key.slice(ROOT.length), told);
+      },
+    });
+    return {
+      // eslint-disable-next-line @typescript-eslint/require-await -- others have to wait for it
+      [Symbol.asyncDispose]: async () => {
+        watch[Symbol.dispose]();
+      },
+    };
   }
 
   keepAlive(key: string, value: unknown): AsyncDisposable {
@@ -118,6 +128,7 @@ export class EtcdStore implements SharedStore {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.#watches[Symbol.dispose]();
     this.#etcd.close();
     return Promise.resolve();
   }
@@ -126,7 +137,7 @@ export class EtcdStore implements SharedStore {
     try {
       return await work();
     } catch (error) {
-      throw new StoreAway(this.name, error);
+      throw new StoreAway(this.name, error, REFUSALS.test(String(error)));
     }
   }
 }
@@ -154,6 +165,14 @@ function optionsFor({ url, ca, cert, key, auth }: EtcdSettings): IOptions {
     // Without it a connection that a firewall forgot looks alive for hours.
     grpcOptions: { "grpc.keepalive_time_ms": 10_000, "grpc.keepalive_timeout_ms": 3_000 },
   };
+}
+
+function parsed(value: Buffer): unknown {
+  try {
+    return JSON.parse(value.toString());
+  } catch {
+    return undefined;
+  }
 }
 
 const keyOf = (key: Buffer): string => key.toString().slice(ROOT.length);

@@ -78,6 +78,54 @@ describe("etcd as a shared store", () => {
     ]);
   });
 
+  it("tells that changes may have been missed when etcd has forgotten them meanwhile, and then goes on telling", async () => {
+    await using relays = await Relays.to([members.port(0)]);
+    await using far = open({ url: relays.url });
+    const seen: unknown[] = [];
+    let again = 0;
+    await using _watch = far.watch(
+      "c/",
+      (key, value) => seen.push([key, value]),
+      () => (again += 1),
+    );
+    await eventually(() => again > 0);
+    relays.cut();
+    for (let count = 0; count < 5; count += 1) {
+      const before = await store.get("c/a");
+      const condition = before ? { key: "c/a", version: before.version } : ({ key: "c/a", absent: true } as const);
+      await store.transact([condition], [{ key: "c/a", value: count }]);
+    }
+    const { version } = (await store.get("c/a"))!;
+    const url = `http://127.0.0.1:${members.port(0)}/v3/kv/compaction`;
+    const compacted = await fetch(url, { method: "POST", body: JSON.stringify({ revision: version, physical: true }) });
+    expect(compacted.ok).toBe(true);
+    again = 0;
+    relays.mend();
+    await eventually(() => again > 0);
+    await eventually(async () => {
+      const before = (await store.get("c/a"))!;
+      await store.transact([{ key: "c/a", version: before.version }], [{ key: "c/a", value: "after" }]);
+      return seen.some((change) => JSON.stringify(change) === '["c/a","after"]');
+    });
+  });
+
+  it("survives what others write among its keys", async () => {
+    let again = 0;
+    const seen: unknown[] = [];
+    await using _watch = store.watch(
+      "f/",
+      (key) => seen.push(key),
+      () => (again += 1),
+    );
+    await eventually(() => again === 1);
+    const stranger = new Etcd3({ hosts: `http://127.0.0.1:${members.port(0)}` });
+    await stranger.put("/portolan/ipam/f/a").value("no JSON");
+    stranger.close();
+    await eventually(() => again === 2);
+    await store.transact([{ key: "f/b", absent: true }], [{ key: "f/b", value: 1 }]);
+    await eventually(() => seen.length === 1);
+  });
+
   it("keeps a key while its owner lives", async () => {
     {
       await using _alive = store.keepAlive("hosts/a", { id: "x" });
@@ -234,7 +282,7 @@ describe("three members", () => {
 
 describe("etcd that wants to know who asks", () => {
   it("is given a name and a password", async () => {
-    await using members = await EtcdMembers.start(1);
+    await using members = await EtcdMembers.start(1, "http", ["--auth-token-ttl", "2"]);
     const root = { username: "root", password: "s3cret" };
     const admin = new Etcd3({ hosts: `http://127.0.0.1:${members.port(0)}` });
     await admin.role("root").create();
@@ -244,10 +292,32 @@ describe("etcd that wants to know who asks", () => {
     admin.close();
     const url = `etcd://127.0.0.1:${members.port(0)}`;
     await using stranger = open({ url });
-    await expect(stranger.get("a")).rejects.toThrow("is away");
+    await expect(stranger.get("a")).rejects.toThrow(/the shared store etcd:.* refuses this host: .*user name is empty/);
+    await using wrong = open({ url, auth: { ...root, password: "guess" } });
+    await expect(wrong.get("a")).rejects.toThrow("refuses this host");
     await using known = open({ url, auth: root });
+    const seen: unknown[] = [];
+    await using _watch = known.watch(
+      "",
+      (key) => seen.push(key),
+      () => seen.push("again"),
+    );
+    await eventually(() => seen.includes("again"));
     expect(await known.transact([{ key: "a", absent: true }], [{ key: "a", value: 1 }])).toBe(true);
-  });
+    await eventually(() => seen.includes("a"));
+    // Tokens expire, and etcd is started again.
+    await sleep(4_000);
+    expect(await known.get("a")).toMatchObject({ value: 1 });
+    await members.kill(0);
+    await members.run(0);
+    await eventually(() => known.get("a").then(Boolean, () => false));
+    seen.length = 0;
+    await eventually(async () => {
+      const { version } = (await known.get("a"))!;
+      await known.transact([{ key: "a", version }], [{ key: "a", value: Date.now() }]);
+      return seen.includes("a");
+    });
+  }, 60_000);
 
   it("is given certificates", async () => {
     const home = mkdtempSync(join(tmpdir(), "ts-ipam-tls-"));

@@ -9,7 +9,10 @@ export interface GroupRecord {
   readonly gateway: string;
   /** Prefix length of the blocks. */
   readonly block: number;
-  readonly members: readonly string[];
+  /** portolan.reserve, which holds for every host or it would not hold. */
+  readonly reserve?: string;
+  /** Hosts by name, with their ids: a name must not stand for two machines, which would give the same addresses. */
+  readonly members: Readonly<Record<string, string>>;
 }
 
 /** `<space>/<group>/v4/block/<number>` */
@@ -20,6 +23,7 @@ export interface BlockRecord {
 /** `<space>/<group>/v4/single/<offset>`: one address of a block, lent to another host. */
 export interface SingleRecord {
   readonly host: string;
+  /** Empty when the borrower wrote it into a store that had lost it. */
   readonly lender: string;
   /** Another one each time: the same address may be lent, given back and lent again while somebody is cut off. */
   readonly loan: string;

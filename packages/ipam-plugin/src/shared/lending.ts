@@ -88,9 +88,11 @@ export class Lending {
 
   /** The answer, or the ask taken back: exactly one of the two, whatever is under way. */
   async #takeAnswer(key: string, owner: string): Promise<bigint> {
+    let answer: AskRecord | undefined;
     for (;;) {
       const entry = await this.#store.get(key);
-      const answer = entry?.value as AskRecord | undefined;
+      // A removal that seemed to fail, and the key is gone all the same: it had been done, and its answer was lost.
+      answer = (entry?.value as AskRecord | undefined) ?? answer;
       if (entry && !(await remove(this.#store, entry))) continue;
       if (answer?.granted !== undefined) return number(answer.granted);
       throw new PluginError(answer?.refused ?? `the host ${owner}, which has these addresses, did not answer in time`);
@@ -117,11 +119,11 @@ export class Lending {
 
   async #lend(shared: SharedPool, { key, version }: Entry, ask: AskRecord, offset: bigint): Promise<void> {
     const kind = ask.offset === undefined ? "dynamic" : "static";
-    await this.#lender.hold(shared, offset, { kind, since: this.#lender.now(), lentTo: ask.host });
+    const loan = key.slice(key.lastIndexOf("/") + 1);
+    await this.#lender.hold(shared, offset, { kind, since: this.#lender.now(), lentTo: ask.host, loan });
     const blockKey = shared.keys.block(shared.blockOf(offset));
     const block = await this.#store.get(blockKey);
     const single = shared.keys.single(offset);
-    const loan = key.slice(key.lastIndexOf("/") + 1);
     // The block must be ours at that very moment: who gets it next looks for singles, and must find this one.
     const ours = (block?.value as BlockRecord | undefined)?.host === this.#lender.host && block;
     // Without an answer from the store it may have been done: the next reconciliation tells.

@@ -10,6 +10,14 @@ export interface GroupWish extends GroupName {
   readonly subnet?: string;
   readonly range?: string;
   readonly block?: number;
+  readonly reserve?: string;
+}
+
+/** A host as the others know it. */
+export interface Member {
+  readonly host: string;
+  /** Another one on every machine, however they are called. */
+  readonly hostId: string;
 }
 
 const DEFAULT_BLOCKS = { 4: 26, 6: 122 } as const;
@@ -23,7 +31,7 @@ const SMALL = 2;
  */
 export async function join(
   store: SharedStore,
-  host: string,
+  { host, hostId }: Member,
   wish: GroupWish,
   choose: () => Promise<Prefix>,
 ): Promise<GroupRecord> {
@@ -31,16 +39,49 @@ export async function join(
   for (;;) {
     const entry = await store.get(pool);
     if (!entry) {
-      const record = newGroup(wish, host, wish.subnet === undefined ? await choose() : parsePrefix(wish.subnet));
+      const subnet = wish.subnet === undefined ? await choose() : parsePrefix(wish.subnet);
+      const record = { ...newGroup(wish, subnet), members: { [host]: hostId } };
       if (await store.transact([{ key: pool, absent: true }], [{ key: pool, value: record }])) return record;
       continue;
     }
     const record = entry.value as GroupRecord;
     mustAgree(record, wish);
-    if (record.members.includes(host)) return record;
-    const joined = { ...record, members: [...record.members, host] };
+    mustBeSameMachine(record, { host, hostId }, wish);
+    if (Object.hasOwn(record.members, host)) return record;
+    const joined = { ...record, members: { ...record.members, [host]: hostId } };
     if (await store.transact([{ key: pool, version: entry.version }], [{ key: pool, value: joined }])) return joined;
   }
+}
+
+/**
+ * Sees to it that a host that has the group's network is a member: the group may have been left in its name while it was
+ * away, or all of the store may have been lost.
+ * @param agreed what this host knows of the group
+ * @throws PluginError when it is another group by now, or has another machine of this name
+ */
+export async function rejoin(
+  store: SharedStore,
+  member: Member,
+  name: GroupName,
+  agreed: Omit<GroupRecord, "members">,
+): Promise<void> {
+  const { pool } = groupKeys(name);
+  for (;;) {
+    const entry = await store.get(pool);
+    const record = entry?.value as GroupRecord | undefined;
+    if (record) mustBeSameGroup(record, agreed, name);
+    if (record) mustBeSameMachine(record, member, name);
+    if (record && Object.hasOwn(record.members, member.host)) return;
+    const value = { ...(record ?? agreed), members: { ...record?.members, [member.host]: member.hostId } };
+    const condition = entry ? { key: pool, version: entry.version } : ({ key: pool, absent: true } as const);
+    if (await store.transact([condition], [{ key: pool, value }])) return;
+  }
+}
+
+/** Whether the group's member of this name is another machine, whose blocks are none of this one's business. */
+export async function isSomebodyElse(store: SharedStore, { host, hostId }: Member, name: GroupName): Promise<boolean> {
+  const record = (await store.get(groupKeys(name).pool))?.value as GroupRecord | undefined;
+  return record !== undefined && Object.hasOwn(record.members, host) && record.members[host] !== hostId;
 }
 
 /** Takes a host out; the last one takes the group with it. */
@@ -49,9 +90,9 @@ export async function leave(store: SharedStore, host: string, name: GroupName): 
   for (;;) {
     const entry = await store.get(pool);
     const record = entry?.value as GroupRecord | undefined;
-    if (!entry || !record?.members.includes(host)) return;
-    const members = record.members.filter((member) => member !== host);
-    const value = members.length === 0 ? undefined : { ...record, members };
+    if (!entry || !record || !Object.hasOwn(record.members, host)) return;
+    const { [host]: _left, ...members } = record.members;
+    const value = Object.keys(members).length === 0 ? undefined : { ...record, members };
     if (await store.transact([{ key: pool, version: entry.version }], [{ key: pool, value }])) return;
   }
 }
@@ -68,7 +109,7 @@ export async function changeGateway(store: SharedStore, host: string, name: Grou
     if (!entry) throw new PluginError(`the group "${group}" is gone`, { hint: "Make the network again." });
     const record = entry.value as GroupRecord;
     if (record.gateway === gateway) return;
-    if (record.members.some((member) => member !== host)) {
+    if (Object.keys(record.members).some((member) => member !== host)) {
       throw new PluginError(`the group "${group}" has the gateway ${record.gateway} on all its hosts`, {
         hint: `Give --gateway ${record.gateway} or none.`,
       });
@@ -78,7 +119,7 @@ export async function changeGateway(store: SharedStore, host: string, name: Grou
   }
 }
 
-function newGroup({ range, block, family }: GroupWish, host: string, subnet: Prefix): GroupRecord {
+function newGroup({ range, block, family, reserve }: GroupWish, subnet: Prefix): Omit<GroupRecord, "members"> {
   const bits = bitsOf(family);
   const length = block ?? Math.min(bits, Math.max(DEFAULT_BLOCKS[family], subnet.length + SMALL));
   if (length < subnet.length || length > bits) {
@@ -91,11 +132,11 @@ function newGroup({ range, block, family }: GroupWish, host: string, subnet: Pre
     ...(range === undefined ? {} : { range }),
     gateway: printAddress({ family, value: subnet.first + BigInt(endsOf(subnet).length === 0 ? 0 : 1) }),
     block: length,
-    members: [host],
+    ...(reserve === undefined ? {} : { reserve }),
   };
 }
 
-function mustAgree(record: GroupRecord, { group, subnet, range, block, family }: GroupWish): void {
+function mustAgree(record: GroupRecord, { group, subnet, range, block, reserve, family }: GroupWish): void {
   const differs = (what: string, theirs: string, ours: string, hint: string) =>
     new PluginError(`the group "${group}" has ${what} ${theirs}, not ${ours}`, { hint });
   if (subnet !== undefined && subnet !== record.subnet) {
@@ -110,5 +151,26 @@ function mustAgree(record: GroupRecord, { group, subnet, range, block, family }:
   }
   if (block !== undefined && block !== record.block) {
     throw differs("blocks of", `/${record.block}`, `/${block}`, `Give portolan.block=${record.block} or none.`);
+  }
+  if (reserve !== undefined && reserve !== record.reserve) {
+    const same = record.reserve === undefined ? "" : `portolan.reserve=${record.reserve} or `;
+    throw differs("the reservations", record.reserve ?? "(none)", reserve, `Give ${same}none.`);
+  }
+}
+
+function mustBeSameMachine(record: GroupRecord, { host, hostId }: Member, { group }: GroupName): void {
+  if (!Object.hasOwn(record.members, host) || record.members[host] === hostId) return;
+  throw new PluginError(`the group "${group}" has another machine called ${host}`, {
+    hint: `Give this one another name with --host-name; if the other is gone for good, say ts-ipam takeover ${host} there or on a third.`,
+  });
+}
+
+function mustBeSameGroup(record: GroupRecord, agreed: Omit<GroupRecord, "members">, { group }: GroupName): void {
+  for (const what of ["subnet", "range", "gateway", "block", "reserve"] as const) {
+    if (record[what] === agreed[what]) continue;
+    throw new PluginError(
+      `the group "${group}" was made anew meanwhile: its ${what} is ${record[what] ?? "(none)"}, and this host's network has ${agreed[what] ?? "(none)"}`,
+      { hint: "Remove the network on this host and make it again." },
+    );
   }
 }

@@ -1,45 +1,68 @@
 // After the store was away, or we were: what it says of this host, against what this host says of itself.
-import type { Logger } from "@portolan/sdk";
+import { PluginError, type Logger } from "@portolan/sdk";
 import { isHeld, type Slot } from "../addresses/lease.ts";
 import type { Journal } from "../journal.ts";
-import { remove } from "./blocks.ts";
+import { claimBlock, hearOwners, remove } from "./blocks.ts";
 import type { Debts } from "./debts.ts";
-import { numberIn, type AskRecord, type BlockRecord, type SingleRecord } from "./layout.ts";
+import { numberIn, type AskRecord, type SingleRecord } from "./layout.ts";
 import type { Lending } from "./lending.ts";
+import { rejoin, type Member } from "./membership.ts";
 import type { SharedPool } from "./shared-pool.ts";
-import type { SharedStore } from "./shared-store.ts";
+import { StoreAway, type SharedStore } from "./shared-store.ts";
 
-export interface Reconciliation {
+export interface Reconciliation extends Member {
   readonly store: SharedStore;
-  readonly host: string;
   readonly journal: Journal;
   readonly log: Logger;
   readonly now: () => number;
   readonly lending: Lending;
   readonly debts: Debts;
+  /** Whether this host still has the pool. */
+  readonly isThere: () => boolean;
   readonly addBlock: (block: bigint) => Promise<void>;
   readonly noteClaims: () => void;
 }
 
 export async function reconcile(shared: SharedPool, parts: Reconciliation): Promise<void> {
+  if (!(await belongs(shared, parts))) return;
   await blocks(shared, parts);
   // Before singles: an answer of an earlier life of this host that is still on its way must come too late.
   await asks(shared, parts);
   await singles(shared, parts);
-  await parts.debts.settle();
+  void parts.debts.settle();
+}
+
+/** Whether the group is still the one that this host's network was made for. */
+async function belongs(shared: SharedPool, parts: Reconciliation): Promise<boolean> {
+  try {
+    await rejoin(parts.store, parts, shared.name, shared.agreed);
+    shared.estranged = undefined;
+    return true;
+  } catch (error) {
+    if (!(error instanceof PluginError) || error instanceof StoreAway) throw error;
+    if (!shared.estranged) parts.log.error(`${shared.pool.id}: ${error.message}`);
+    shared.estranged = error;
+    return false;
+  }
 }
 
 async function blocks(
   shared: SharedPool,
-  { store, host, journal, log, addBlock, noteClaims }: Reconciliation,
+  { store, host, journal, log, isThere, addBlock, noteClaims }: Reconciliation,
 ): Promise<void> {
   const known = [...shared.blocks];
-  const owners = new Map<bigint, string>();
-  for (const { key, value } of await store.list(shared.keys.blocks))
-    owners.set(numberIn(key), (value as BlockRecord).host);
+  const owners = await hearOwners(store, shared);
   for (const [block, owner] of owners) if (owner === host && !shared.hasBlock(block)) await addBlock(block);
   for (const block of known) {
-    const owner = owners.get(block);
+    if (!isThere()) return;
+    let owner = owners.get(block);
+    // Nobody's: the store has forgotten, or an heir has given up what it took over.
+    if (owner === undefined) {
+      await rememberLoans(shared, block, store, host);
+      owner = await claimBlock(store, host, shared, block);
+      shared.owners.note(block, owner);
+      if (owner === host) await addBlock(block);
+    }
     if (owner === host) continue;
     // Somebody said ts-ipam takeover while this host was away. Nothing more is given from the block; what containers
     // here have of it they may share with others now, and only an operator can end that.
@@ -48,10 +71,39 @@ async function blocks(
     noteClaims();
     await journal.durable(() => shared.addBlock(block));
     log.error(
-      `the block ${shared.blockText(block)} of ${shared.pool.id} was taken over by ${owner ?? "nobody"}: restart the containers that have addresses of it`,
+      `the block ${shared.blockText(block)} of ${shared.pool.id} was taken over by ${owner}: restart the containers that have addresses of it`,
       { addresses: held },
     );
   }
+}
+
+/** Writes down what is lent out of a block, in case that the store has forgotten it; before anybody can claim the block. */
+async function rememberLoans(shared: SharedPool, block: bigint, store: SharedStore, host: string): Promise<void> {
+  for (const [offset, { lentTo, loan }] of shared.heldIn(block)) {
+    if (lentTo === undefined || loan === undefined || shared.lending.has(offset)) continue;
+    const value: SingleRecord = { host: lentTo, lender: host, loan };
+    await rememberLoan(shared, store, offset, value);
+  }
+}
+
+/** As long as nobody has the block: its owner knows better. */
+async function rememberLoan(
+  shared: SharedPool,
+  store: SharedStore,
+  offset: bigint,
+  value: SingleRecord,
+): Promise<boolean> {
+  const key = shared.keys.single(offset);
+  const block = shared.keys.block(shared.blockOf(offset));
+  await store.transact(
+    [
+      { key, absent: true },
+      { key: block, absent: true },
+    ],
+    [{ key, value }],
+  );
+  const single = (await store.get(key))?.value as SingleRecord | undefined;
+  return single?.loan === value.loan;
 }
 
 async function singles(shared: SharedPool, parts: Reconciliation): Promise<void> {
@@ -76,6 +128,8 @@ async function singles(shared: SharedPool, parts: Reconciliation): Promise<void>
   }
   for (const [offset, loan] of known) {
     if (loans.has(loan) || shared.singles.get(offset) !== loan) continue;
+    if (await rememberLoan(shared, store, offset, { host, lender: "", loan })) continue;
+    if (shared.singles.get(offset) !== loan) continue;
     shared.singles.delete(offset);
     noteClaims();
     await journal.durable(() => shared.singles.set(offset, loan));

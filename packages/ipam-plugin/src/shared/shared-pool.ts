@@ -1,10 +1,12 @@
 // What this host has of one shared pool: its blocks, what it borrowed, what it lent.
+import type { PluginError } from "@portolan/sdk";
 import { bitsOf, lastOf, printAddress, prefixAround, printPrefix, type Prefix } from "../addresses/ip.ts";
 import { isHeld, type Held } from "../addresses/lease.ts";
 import { Window } from "../addresses/window.ts";
 import type { Pool } from "../pool.ts";
 import type { ClaimsRecord } from "../records.ts";
-import { groupKeys, type GroupKeys, type GroupName } from "./layout.ts";
+import { BlockOwners } from "./block-owners.ts";
+import { groupKeys, type GroupKeys, type GroupName, type GroupRecord } from "./layout.ts";
 
 export class SharedPool {
   readonly pool: Pool;
@@ -14,6 +16,9 @@ export class SharedPool {
   readonly singles = new Map<bigint, string>();
   /** Offsets that this host is about to lend: held already, and not yet in the store. */
   readonly lending = new Set<bigint>();
+  /** Why this host may neither claim nor lend: its group is another one now. */
+  estranged: PluginError | undefined;
+  readonly owners: BlockOwners;
   /** A block that lies outside the --ip-range has no window: only named addresses come from it. */
   readonly #blocks = new Map<bigint, Window | undefined>();
   readonly #shift: bigint;
@@ -25,6 +30,14 @@ export class SharedPool {
     this.name = { space, group: pool.group, family: pool.subnet.family };
     this.keys = groupKeys(this.name);
     this.#shift = BigInt(bitsOf(pool.subnet.family) - shared.block);
+    this.owners = new BlockOwners(...this.choosable);
+  }
+
+  /** What this host knows of its group. */
+  get agreed(): Omit<GroupRecord, "members"> {
+    const { subnet, range, shared } = this.pool.record;
+    if (!shared) throw new TypeError(`${this.pool.id} is not shared`);
+    return { subnet, ...(range === undefined ? {} : { range }), ...shared };
   }
 
   get blocks(): Iterable<bigint> {

@@ -9,20 +9,30 @@ import { inUseError, planNamed } from "../plan.ts";
 import type { Pool } from "../pool.ts";
 import type { ClaimsRecord, OwedRecord, PoolRecord } from "../records.ts";
 import type { Registry } from "../registry.ts";
-import { adoptSingles, blockOwners, claimAnyBlock, claimBlock } from "./blocks.ts";
+import { adoptSingles, claimAnyBlock, claimBlock } from "./blocks.ts";
 import { Debts } from "./debts.ts";
-import { hostKey, type AskRecord, type GroupName, type GroupRecord, type HostKey, numberIn } from "./layout.ts";
+import {
+  groupKeys,
+  hostKey,
+  numberIn,
+  type AskRecord,
+  type BlockRecord,
+  type GroupName,
+  type GroupRecord,
+  type HostKey,
+} from "./layout.ts";
 import { ANSWER_MS, Lending } from "./lending.ts";
-import { changeGateway, join, type GroupWish } from "./membership.ts";
+import { changeGateway, join, type GroupWish, type Member } from "./membership.ts";
 import { reconcile } from "./reconcile.ts";
 import { SharedPool } from "./shared-pool.ts";
-import type { SharedStore } from "./shared-store.ts";
+import { StoreAway, type SharedStore } from "./shared-store.ts";
 
-export interface SharedPoolsParts {
+/** How often what could not be done is tried again, and how often all is compared with the store, in milliseconds. */
+const AGAIN_MS = 5_000;
+const COMPARE_MS = 300_000;
+
+export interface SharedPoolsParts extends Member {
   readonly store: SharedStore;
-  /** This host's name among the others. */
-  readonly host: string;
-  readonly hostId: string;
   readonly registry: Registry;
   readonly journal: Journal;
   readonly log: Logger;
@@ -32,6 +42,14 @@ export interface SharedPoolsParts {
   readonly patience?: number;
 }
 
+/** What has to be true before an address can be given. */
+export interface Prepared {
+  /** The offset to give, when the request leaves it to us and it is in none of this host's windows. */
+  readonly settled?: bigint;
+  /** Borrowed for this request: to be given back if it comes to nothing. */
+  readonly borrowed?: bigint;
+}
+
 export class SharedPools implements AsyncDisposable {
   readonly #parts: SharedPoolsParts;
   readonly #lending: Lending;
@@ -39,8 +57,12 @@ export class SharedPools implements AsyncDisposable {
   readonly #pools = new Map<PoolId, SharedPool>();
   readonly #watches = new Map<PoolId, AsyncDisposable>();
   readonly #alive: AsyncDisposable;
-  /** Background work by pool: one thing after the other. */
-  readonly #busy = new Map<PoolId, Promise<void>>();
+  /** Background work by group: one thing after the other. */
+  readonly #busy = new Map<string, Promise<void>>();
+  /** Pools to be compared with the store: something went wrong, or the time has come. */
+  readonly #doubtful = new Set<SharedPool>();
+  readonly #comparing = new Set<SharedPool>();
+  readonly #clocks: readonly NodeJS.Timeout[];
 
   private constructor(parts: SharedPoolsParts, owed: readonly (readonly [string, OwedRecord])[]) {
     const { store, host, hostId, log, now, journal, patience = ANSWER_MS } = parts;
@@ -52,8 +74,13 @@ export class SharedPools implements AsyncDisposable {
       hold: (shared, offset, held) => journal.durable(shared.pool.book.hold(offset, held)),
       free: (shared, offset) => journal.durable(shared.pool.book.free(offset, now())),
     });
-    this.#debts = new Debts({ store, host, journal, log }, owed);
+    const quiet = async (name: GroupName) => this.#busy.get(groupKeys(name).root);
+    this.#debts = new Debts({ store, host, hostId, journal, log, quiet }, owed);
     this.#alive = store.keepAlive(hostKey(host), { id: hostId } satisfies HostKey);
+    this.#clocks = [
+      setInterval(() => this.#compare(this.#doubtful), AGAIN_MS).unref(),
+      setInterval(() => this.#compare(this.#pools.values()), COMPARE_MS).unref(),
+    ];
   }
 
   /**
@@ -71,6 +98,7 @@ export class SharedPools implements AsyncDisposable {
       const shared = pools.#add(pool);
       const own = claims.get(pool.id);
       if (own) shared.load(own);
+      for (const offset of [...shared.singles.keys()]) pools.returnUnused(pool, offset);
       pools.#watch(shared);
     }
     return pools;
@@ -90,6 +118,7 @@ export class SharedPools implements AsyncDisposable {
         group: shared.name.group,
         blocks: [...shared.blocks].map((block) => shared.blockText(block)),
         borrowed: [...shared.singles.keys()].map((offset) => shared.addressText(offset)),
+        trouble: shared.estranged?.message,
       })),
       /** What the store could not take back yet. */
       owed: this.#debts.count,
@@ -112,13 +141,15 @@ export class SharedPools implements AsyncDisposable {
 
   /** What the hosts of a group agreed on, this one now among them. @throws PluginError when it wishes otherwise */
   async join(wish: GroupWish, choose: () => Promise<Prefix>): Promise<GroupRecord> {
-    await this.#debts.stay(wish);
-    return join(this.#parts.store, this.#parts.host, wish, choose);
+    // Intent first: a host that dies now leaves the group when it is back, for nobody will ask for the pool again.
+    await this.#debts.joins(wish);
+    return join(this.#parts.store, this.#parts, wish, choose);
   }
 
   /** To be called once the pool is in the registry, with the same commit. */
   added(pool: Pool): void {
     const shared = this.#add(pool);
+    this.#debts.stays(shared.name);
     this.#noteClaims(shared);
     this.#watch(shared);
   }
@@ -136,8 +167,20 @@ export class SharedPools implements AsyncDisposable {
     void this.#watches.get(pool.id)?.[Symbol.asyncDispose]();
     this.#watches.delete(pool.id);
     this.#pools.delete(pool.id);
+    this.#doubtful.delete(shared);
+    this.#comparing.delete(shared);
     this.#noteClaims(shared);
     this.#debts.owe(shared.name);
+  }
+
+  /** The removal of a pool could not be written. */
+  #restored(shared: SharedPool): void {
+    const { id } = shared.pool;
+    void this.#watches.get(id)?.[Symbol.asyncDispose]();
+    this.#pools.set(id, shared);
+    this.#debts.stays(shared.name);
+    this.#noteClaims(shared);
+    this.#watch(shared);
   }
 
   /** After what was noted is durable: gives back what the store can take now; the rest is tried again later. */
@@ -147,15 +190,24 @@ export class SharedPools implements AsyncDisposable {
 
   /**
    * Makes sure that what is asked for belongs to this host, and enlarges its share when it is used up.
-   * @returns the offset to give, when it is not the one asked for and not in a window
    * @throws PluginError, StoreAway
    */
-  async prepare(pool: Pool, request: RequestAddressRequest): Promise<bigint | undefined> {
+  async prepare(pool: Pool, request: RequestAddressRequest): Promise<Prepared> {
     const shared = this.of(pool);
-    if (request.gateway) return this.#gateway(shared, request.address);
-    if (request.address === undefined) return this.#anyOf(shared);
-    await this.#named(shared, planNamed(pool, request.address, false));
-    return undefined;
+    if (request.gateway) return { settled: this.#gateway(shared, request.address) };
+    try {
+      if (request.address === undefined) return await this.#anyOf(shared);
+      return await this.#named(shared, planNamed(pool, request.address, false));
+    } catch (error) {
+      // Nobody knows what the store made of the last call.
+      if (error instanceof StoreAway) this.#doubtful.add(shared);
+      throw error;
+    }
+  }
+
+  /** An address that was borrowed and then not given to anybody goes back. */
+  returnUnused(pool: Pool, offset: bigint): void {
+    if (!isHeld(pool.book.slot(offset))) this.#freed(this.of(pool), offset);
   }
 
   /** Whether another pool record is needed, since the gateway is not the group's. */
@@ -181,6 +233,7 @@ export class SharedPools implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const clock of this.#clocks) clearInterval(clock);
     this.#debts[Symbol.dispose]();
     for (const watch of this.#watches.values()) await watch[Symbol.asyncDispose]();
     await Promise.allSettled(this.#busy.values());
@@ -191,25 +244,28 @@ export class SharedPools implements AsyncDisposable {
     return planNamed(pool, wanted ?? pool.record.shared?.gateway ?? "", true);
   }
 
-  async #anyOf(shared: SharedPool): Promise<bigint | undefined> {
+  async #anyOf(shared: SharedPool): Promise<Prepared> {
     const { store, host } = this.#parts;
     while (shared.pool.windows.every((window) => window.full)) {
+      mustBelong(shared);
       const block = await claimAnyBlock(store, host, shared);
-      if (block === undefined) return this.#borrowAny(shared);
+      if (block === undefined) {
+        const borrowed = await this.#borrowAny(shared);
+        return { settled: borrowed, borrowed };
+      }
       await this.addBlock(shared, block);
     }
-    return undefined;
+    return {};
   }
 
   async #borrowAny(shared: SharedPool): Promise<bigint> {
-    const { store, host } = this.#parts;
     const refusals: string[] = [];
-    for (const owner of await blockOwners(store, shared)) {
-      if (owner === host) continue;
+    for (const owner of shared.owners.hosts) {
+      if (owner === this.#parts.host) continue;
       try {
         return await this.#borrow(shared, owner);
       } catch (error) {
-        if (!(error instanceof PluginError) || error.name === "StoreAway") throw error;
+        if (!(error instanceof PluginError) || error instanceof StoreAway) throw error;
         refusals.push(error.problem);
       }
     }
@@ -219,18 +275,20 @@ export class SharedPools implements AsyncDisposable {
     );
   }
 
-  async #named(shared: SharedPool, offset: bigint): Promise<void> {
+  async #named(shared: SharedPool, offset: bigint): Promise<Prepared> {
     const { store, host } = this.#parts;
     const { pool } = shared;
     const slot = pool.book.slot(offset);
-    if (shared.owns(offset) || isHeld(slot)) return;
+    if (shared.owns(offset) || isHeld(slot)) return {};
+    mustBelong(shared);
     if (offset === this.#gateway(shared, undefined)) {
       throw inUseError(pool, offset, { kind: "gateway", since: pool.record.since });
     }
     const block = shared.blockOf(offset);
     const owner = await claimBlock(store, host, shared, block);
-    if (owner === host) await this.addBlock(shared, block);
-    else await this.#borrow(shared, owner, offset);
+    if (owner !== host) return { borrowed: await this.#borrow(shared, owner, offset) };
+    await this.addBlock(shared, block);
+    return {};
   }
 
   async #borrow(shared: SharedPool, owner: string, offset?: bigint): Promise<bigint> {
@@ -243,8 +301,8 @@ export class SharedPools implements AsyncDisposable {
   async addBlock(shared: SharedPool, block: bigint): Promise<void> {
     const { store, host, journal, now } = this.#parts;
     const lent = await adoptSingles(store, host, shared, block);
-    const undos = [...lent].map(([offset, lentTo]): (() => void) => {
-      const held: Held = { kind: "static", since: now(), lentTo };
+    const undos = [...lent].map(([offset, { host: lentTo, loan }]): (() => void) => {
+      const held: Held = { kind: "static", since: now(), lentTo, loan };
       return isHeld(shared.pool.book.slot(offset)) ? () => undefined : shared.pool.book.hold(offset, held);
     });
     shared.addBlock(block);
@@ -258,7 +316,11 @@ export class SharedPools implements AsyncDisposable {
   #add(pool: Pool): SharedPool {
     const shared = new SharedPool(pool);
     this.#pools.set(pool.id, shared);
-    pool.observer = { freed: (offset) => this.#freed(shared, offset), removed: () => this.#removed(pool) };
+    pool.observer = {
+      freed: (offset) => this.#freed(shared, offset),
+      removed: () => this.#removed(pool),
+      restored: () => this.#restored(shared),
+    };
     return shared;
   }
 
@@ -269,8 +331,21 @@ export class SharedPools implements AsyncDisposable {
 
   #watch(shared: SharedPool): void {
     const change = (key: string, value: unknown) => this.#inTurn(shared, () => this.#changed(shared, key, value));
-    const again = () => this.#inTurn(shared, () => this.reconcile(shared));
+    const again = () => this.#compare([shared]);
     this.#watches.set(shared.pool.id, this.#parts.store.watch(shared.keys.root, change, again));
+  }
+
+  #compare(pools: Iterable<SharedPool>): void {
+    for (const shared of [...pools]) {
+      this.#doubtful.delete(shared);
+      // One that waits for its turn will see whatever happens until then.
+      if (this.#comparing.has(shared)) continue;
+      this.#comparing.add(shared);
+      this.#inTurn(shared, () => {
+        this.#comparing.delete(shared);
+        return this.reconcile(shared);
+      });
+    }
   }
 
   /** Brings this host's view in line with the store's, after it may have missed something. */
@@ -279,6 +354,7 @@ export class SharedPools implements AsyncDisposable {
       ...this.#parts,
       lending: this.#lending,
       debts: this.#debts,
+      isThere: () => this.#pools.get(shared.pool.id) === shared,
       addBlock: (block) => this.addBlock(shared, block),
       noteClaims: () => this.#noteClaims(shared),
     });
@@ -290,7 +366,8 @@ export class SharedPools implements AsyncDisposable {
     if (key.startsWith(keys.asks)) {
       await this.#lending.changed(shared, key, value as AskRecord | undefined);
     } else if (key.startsWith(keys.blocks)) {
-      const owner = (value as { host: string } | undefined)?.host;
+      const owner = (value as BlockRecord | undefined)?.host;
+      shared.owners.note(numberIn(key), owner);
       if (shared.hasBlock(numberIn(key)) && owner !== host) await this.reconcile(shared);
     } else if (key.startsWith(keys.singles)) {
       if (value === undefined) await this.#comesBack(shared, numberIn(key));
@@ -309,18 +386,28 @@ export class SharedPools implements AsyncDisposable {
     if (isLent()) await journal.durable(book.free(offset, now()));
   }
 
-  /**
-   * One piece of background work after the other, except that answers to asks do not wait for one another: two hosts that
-   * ask each other would wait for ever.
-   */
+  /** One piece of background work after the other. None waits for another host: two could wait for each other. */
   #inTurn(shared: SharedPool, work: () => Promise<void>): void {
     const { id } = shared.pool;
-    const before = this.#busy.get(id) ?? Promise.resolve();
+    const { root } = shared.keys;
+    const isThere = () => this.#pools.get(id) === shared;
+    const before = this.#busy.get(root) ?? Promise.resolve();
     const next = before
-      .then(() => (this.#pools.get(id) === shared ? work() : undefined))
-      .catch((error: unknown) => this.#parts.log.warn(`${id}: will be tried again`, { err: error }));
-    this.#busy.set(id, next);
+      .then(() => (isThere() ? work() : undefined))
+      .catch((error: unknown) => {
+        this.#parts.log.warn(`${id}: will be tried again`, { err: error });
+        if (isThere()) this.#doubtful.add(shared);
+      })
+      .finally(() => {
+        if (this.#busy.get(root) === next) this.#busy.delete(root);
+      });
+    this.#busy.set(root, next);
   }
+}
+
+/** @throws PluginError on a host whose group is not its own any more */
+function mustBelong({ estranged }: SharedPool): void {
+  if (estranged) throw estranged;
 }
 
 async function mustBeUnique({ store, host, hostId, log }: SharedPoolsParts): Promise<void> {

@@ -46,10 +46,11 @@ export interface SharedStore extends AsyncDisposable {
 export class StoreAway extends PluginError {
   override readonly name = "StoreAway";
 
-  constructor(store: string, cause: unknown) {
-    super(`the shared store ${store} is away`, {
+  /** @param refused it answers, but not to us */
+  constructor(store: string, cause: unknown, refused = false) {
+    super(`the shared store ${store} ${refused ? "refuses this host" : "is away"}`, {
       cause,
-      hint: "Addresses in blocks that this host has are still given; try again when the store is back.",
+      hint: `Addresses in blocks that this host has are still given; ${refused ? "see --store-user and --store-cert" : "try again when the store is back"}.`,
     });
   }
 }

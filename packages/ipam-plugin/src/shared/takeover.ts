@@ -2,7 +2,7 @@
 import { PluginError } from "@portolan/sdk";
 import { groupKeys, allGroups, hostKey, numberIn, type BlockRecord, type SingleRecord } from "./layout.ts";
 import { leave } from "./membership.ts";
-import { remove } from "./blocks.ts";
+import { remove, removeAllOf } from "./blocks.ts";
 import type { SharedPools } from "./shared-pools.ts";
 
 export interface TakenOver {
@@ -26,7 +26,7 @@ export async function takeOver(pools: SharedPools, gone: string): Promise<TakenO
       hint: "Stop its ts-ipam first, for good: two hosts that give the same addresses break both.",
     });
   }
-  const groups = (await allGroups(store)).filter(({ record }) => record.members.includes(gone));
+  const groups = (await allGroups(store)).filter(({ record }) => Object.hasOwn(record.members, gone));
   if (groups.length === 0) throw new PluginError(`no group has a host called ${gone}`);
   const taken: TakenOver[] = [];
   for (const { record, ...name } of groups) {
@@ -35,6 +35,8 @@ export async function takeOver(pools: SharedPools, gone: string): Promise<TakenO
     const blocks: string[] = [];
     let left = 0;
     let returned = 0;
+    // First of all: nothing more is granted to it then, and what was granted is among the singles.
+    await removeAllOf(store, gone, keys.asks);
     for (const { key, value, version } of await store.list(keys.blocks)) {
       if ((value as BlockRecord).host !== gone) continue;
       if (!shared) {

@@ -39,6 +39,8 @@ export class IpamHost {
   /** The way to a shared store, for a host that has one. */
   wire: (SharedStore & { readonly host: string }) | undefined;
   shared: SharedPools | undefined;
+  /** What tells this machine from others of its name; the name itself when left out. */
+  machine: string | undefined;
   /** How long this host waits for another, in milliseconds. */
   patience = 50;
   /** Answers to the questions that need no records. */
@@ -49,7 +51,7 @@ export class IpamHost {
   driver!: PortolanIpamDriver;
 
   static async start(
-    settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire" | "patience">> = {},
+    settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire" | "patience" | "machine">> = {},
   ): Promise<IpamHost> {
     const host = Object.assign(new IpamHost(), settings);
     await host.#open();
@@ -79,7 +81,7 @@ export class IpamHost {
         {
           store: this.wire,
           host: this.wire.host,
-          hostId: this.wire.host,
+          hostId: this.machine ?? this.wire.host,
           registry: this.registry,
           journal: this.#journal,
           log: silentLogger,
