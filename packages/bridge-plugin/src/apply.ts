@@ -60,8 +60,17 @@ export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: 
 }
 
 /** @throws PluginError when a stranger has the link's name, KernelError */
-export async function applyEndpoint(kernel: Kernel, { veth, isolated }: EndpointLayout, undo: Undo): Promise<void> {
+export async function applyEndpoint(kernel: Kernel, layout: EndpointLayout, undo: Undo): Promise<void> {
+  const { veth, isolated, limits, limiter } = layout;
   await applyVeth(kernel, veth, undo);
+  if (limits) {
+    if (limits.received && !(await kernel.links.get(limiter.name))) {
+      undo.add(`remove link ${limiter.name}`, async () => {
+        await removeLink(kernel, limiter);
+      });
+    }
+    await kernel.shaping.limit(veth.name, limits, limiter);
+  }
   // A port that changes its bridge comes back with none of its flags.
   if (isolated) await kernel.links.changePort(veth.name, { isolated });
 }

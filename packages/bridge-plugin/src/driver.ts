@@ -19,13 +19,13 @@ import {
   type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { lookAtLink } from "./adoption.ts";
-import { applyEndpoint, applyNetwork, removeLink } from "./apply.ts";
+import { applyEndpoint, applyNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureForwarding } from "./forwarding.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock, besideSignal, lockBeside } from "./lock-keys.ts";
 import type { FirewallGuard } from "./guard.ts";
-import { aliasOf, hasNameOfItsOwn, idInAlias, portName } from "./naming.ts";
+import { hasNameOfItsOwn, idInAlias } from "./naming.ts";
 import { openElements, planOpenPorts, translatedAddresses } from "./open-ports.ts";
 import { chosenBridge, knownEndpoint, planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
 import { planGateways } from "./plan-subnets.ts";
@@ -121,6 +121,8 @@ export class BridgeDriver implements NetworkDriver {
     const { kernel, firewall, records, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
+    if (plan.ignored.length > 0)
+      log.info(`options not for this driver: ${plan.ignored.join(", ")}`, { network, endpoint });
     for (const old of plan.replaced) await this.#replace(old, plan.record, call);
     const layout = networkLayout(plan.network);
     await ensureForwarding(kernel.sysctls, layout.forwarding, log);
@@ -140,10 +142,10 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   async deleteEndpoint({ endpointId }: EndpointRequest): Promise<void> {
-    const { kernel, records, removal } = this.#parts;
+    const { records, removal } = this.#parts;
     const record = records.endpoint(endpointId);
     if (record) await removal.endpoint(record);
-    else await removeLink(kernel, { name: portName(endpointId), alias: aliasOf(endpointId) });
+    else await removal.unrecordedEndpoint(endpointId);
   }
 
   async join({ networkId, endpointId, sandboxKey, options }: JoinRequest): Promise<JoinReply> {

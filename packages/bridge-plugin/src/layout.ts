@@ -1,6 +1,6 @@
 // What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
-import type { BridgeSpec, VethSpec } from "@portolan/kernel";
-import { aliasOf, bridgeMac, peerName, portName } from "./naming.ts";
+import type { BridgeSpec, Limits, VethSpec } from "@portolan/kernel";
+import { aliasOf, bridgeMac, limiterName, peerName, portName } from "./naming.ts";
 import { addressesTaken } from "./plan-bridge.ts";
 import type { AdoptedRecord, EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
@@ -122,10 +122,14 @@ export interface EndpointLayout {
   readonly veth: VethSpec;
   /** The bridge passes no frame between two ports that are isolated. */
   readonly isolated: boolean;
+  /** As the bridge's end of the pair sees it, which sends what the container receives. */
+  readonly limits?: Limits;
+  /** The link that holds back what the container sends. */
+  readonly limiter: { readonly name: string; readonly alias: string };
 }
 
 export function endpointLayout(record: EndpointRecord, network: NetworkRecord): EndpointLayout {
-  const { id, mac } = record;
+  const { id, mac, limits } = record;
   return {
     veth: {
       name: portName(id),
@@ -136,5 +140,7 @@ export function endpointLayout(record: EndpointRecord, network: NetworkRecord): 
       peer: { name: peerName(id), mac },
     },
     isolated: network.icc === false,
+    ...(limits && { limits: { ...(limits.in && { sent: limits.in }), ...(limits.out && { received: limits.out }) } }),
+    limiter: { name: limiterName(id), alias: aliasOf(id) },
   };
 }

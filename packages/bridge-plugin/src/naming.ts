@@ -28,6 +28,11 @@ export function peerName(endpoint: EndpointId): string {
   return `pc${shortened(endpoint)}`;
 }
 
+/** The link that holds back what a container sends too fast. */
+export function limiterName(endpoint: EndpointId): string {
+  return `pi${shortened(endpoint)}`;
+}
+
 export function aliasOf(id: NetworkId | EndpointId): string {
   return `${ALIAS_PREFIX} ${id}`;
 }

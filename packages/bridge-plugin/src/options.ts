@@ -8,12 +8,15 @@ import {
   oneOf,
   option,
   optionTable,
+  rateOptions,
   type OptionType,
   type ValuesOf,
 } from "@portolan/sdk";
 
 /** What IPv6 asks of a link (RFC 8200, section 5). */
 export const LEAST_MTU_FOR_IPV6 = 1280;
+/** The kernel's for links whose MTU nobody sets. */
+export const ETHERNET_MTU = 1500;
 
 /**
  * `nat`: a container is reached at published ports of the host's. `nat-unprotected`: at its own address as well, at every
@@ -42,6 +45,9 @@ const bridgeName: OptionType<string> = {
 
 const notAddress = () => "nil ip";
 const notMode = (text: string) => `unknown gateway mode ${text}`;
+
+// Keys of the built-in driver that we lack would otherwise be ignored in silence, isolation and addresses included.
+const rules = { ownPrefixes: ["com.docker.network.bridge.", "com.docker.network.driver.", "portolan."] };
 
 export const networkOptions = optionTable(
   {
@@ -107,9 +113,12 @@ export const networkOptions = optionTable(
       default: "eth",
       help: "What the names of interfaces in containers begin with; Docker adds the number.",
     }),
+    ...rateOptions,
   },
-  // Keys of the built-in driver that we lack would otherwise be ignored in silence, isolation and addresses included.
-  { ownPrefixes: ["com.docker.network.bridge.", "com.docker.network.driver.", "portolan."] },
+  rules,
 );
+
+/** Of `docker network connect --driver-opt KEY=VALUE` and `docker run --network name=NAME,driver-opt=KEY=VALUE`. */
+export const endpointOptions = optionTable({ ...rateOptions }, rules);
 
 export type BridgeOptions = ValuesOf<typeof networkOptions>;

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import {
   Cidr,
+  planRateLimits,
   PluginError,
   unknownEndpoint,
   unknownNetwork,
@@ -9,9 +10,11 @@ import {
   type CreateNetworkRequest,
   type JoinReply,
   type Mac,
+  type RateLimits,
+  type RateValues,
 } from "@portolan/sdk";
 import { endpointMac, peerName } from "./naming.ts";
-import { LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
+import { endpointOptions, ETHERNET_MTU, LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
 import { planBridge, type FoundLink } from "./plan-bridge.ts";
 import { planSubnets } from "./plan-subnets.ts";
 import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
@@ -66,6 +69,7 @@ export function planNetwork(
     ...(mtu > 0 && { mtu }),
     ...(!icc && { icc }),
     ...(!masquerade && { masquerade }),
+    ...limitsOf(values, mtu),
     ...(trusted.length > 0 && { trusted }),
     ...(hostBinding !== "0.0.0.0" && { hostBinding }),
     ...(interfacePrefix !== "eth" && interfacePrefix !== "" && { interfacePrefix }),
@@ -115,6 +119,12 @@ function overlapOf(one: NetworkRecord, other: NetworkRecord): { mine: SubnetReco
   return pairs.find(({ mine, theirs }) => Cidr.parse(mine.subnet).overlaps(Cidr.parse(theirs.subnet)));
 }
 
+/** Only where there are any. */
+function limitsOf(values: RateValues, mtu: number, inherited?: RateLimits): { limits?: RateLimits } {
+  const limits = planRateLimits(values, mtu || ETHERNET_MTU, inherited);
+  return Object.keys(limits).length > 0 ? { limits } : {};
+}
+
 export interface EndpointPlan {
   readonly record: EndpointRecord;
   readonly network: NetworkRecord;
@@ -122,6 +132,8 @@ export interface EndpointPlan {
   readonly replaced: readonly EndpointRecord[];
   /** The MAC address, when dockerd has not decided on one. */
   readonly mac?: Mac;
+  /** Keys of options that are none of ours. */
+  readonly ignored: readonly string[];
 }
 
 /**
@@ -134,10 +146,11 @@ export function planEndpoint(
   network: NetworkRecord | undefined,
   siblings: readonly EndpointRecord[],
 ): EndpointPlan {
-  const { networkId, endpointId: id, interface: given } = request;
+  const { networkId, endpointId: id, interface: given, options } = request;
   if (network?.progress !== "made") throw unknownNetwork(networkId);
   const addresses = [given.address, given.addressIPv6].filter((address) => address !== undefined);
   for (const address of addresses) checkAddress(address, network);
+  const { values, other } = endpointOptions.parse(options.driverOpts);
   const texts = addresses.map(String);
   const mac = given.macAddress ?? endpointMac(networkId, id, texts);
   const record: EndpointRecord = {
@@ -146,11 +159,13 @@ export function planEndpoint(
     progress: "intent",
     addresses: texts,
     mac,
+    ...limitsOf(values, network.mtu ?? ETHERNET_MTU, network.limits),
   };
   return {
     record,
     network,
     replaced: siblings.filter((other) => other.id !== id && other.addresses.some((a) => record.addresses.includes(a))),
+    ignored: Object.keys(other),
     ...(given.macAddress === undefined && { mac }),
   };
 }

@@ -1,7 +1,7 @@
 // The README tells of the options that there are.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { networkOptions } from "./options.ts";
+import { endpointOptions, networkOptions } from "./options.ts";
 
 const readme = readFileSync(join(import.meta.dirname, "..", "README.md"), "utf8");
 
@@ -13,7 +13,10 @@ function rows(markdown: string): readonly string[] {
     .map((line) => line.replaceAll(/ +/g, " ").replaceAll(/-+/g, "-"));
 }
 
-it("has the table of options that the code has", () => {
-  const section = /## Options\n(.*?)\n## /s.exec(readme)?.[1] ?? "";
-  expect(rows(section)).toEqual(rows(networkOptions.markdown()));
+it.each([
+  ["networks", "Options", networkOptions],
+  ["containers", "Options of one container", endpointOptions],
+])("has the table of options of %s that the code has", (_, title, options) => {
+  const section = new RegExp(`\n## ${title}\n(.*?)\n## `, "s").exec(readme)?.[1] ?? "";
+  expect(rows(section)).toEqual(rows(options.markdown()));
 });

@@ -1,5 +1,5 @@
 // What we have promised, durable, with a copy in memory so that a plan can look at all of it at once.
-import type { EndpointId, Family, NetworkId } from "@portolan/sdk";
+import type { EndpointId, Family, NetworkId, RateLimits } from "@portolan/sdk";
 import { Mirror, type Schema, type Store } from "@portolan/state";
 import type { GatewayMode } from "./options.ts";
 
@@ -55,6 +55,8 @@ export interface NetworkRecord {
   readonly hostBinding?: string;
   /** `eth` when missing. */
   readonly interfacePrefix?: string;
+  /** For each container that has none of its own; missing when there are none. */
+  readonly limits?: RateLimits;
   /** In the order IPv4, IPv6; a family that the network does not have is missing. */
   readonly subnets: readonly SubnetRecord[];
   /** As the user gave them, including those that we do not know. */
@@ -87,6 +89,8 @@ export interface EndpointRecord {
   /** With prefix lengths, one per family at most. */
   readonly addresses: readonly string[];
   readonly mac: string;
+  /** In force, be they its own or the network's; missing when there are none. */
+  readonly limits?: RateLimits;
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
   /** While it is its container's gateway; missing when nothing is published. */

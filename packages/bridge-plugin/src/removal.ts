@@ -1,10 +1,10 @@
 // Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
 import type { Kernel } from "@portolan/kernel";
-import { PluginError, type Logger, type Metrics, type NetworkId } from "@portolan/sdk";
+import { PluginError, type Logger, type EndpointId, type Metrics, type NetworkId } from "@portolan/sdk";
 import { removeLink, removeNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
-import { aliasOf, bridgeMac, bridgeName, portName } from "./naming.ts";
+import { aliasOf, bridgeMac, bridgeName, limiterName, portName } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
 import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
@@ -59,15 +59,20 @@ export class Removal {
     if (named) await removeLink(kernel, { name: named.name, ...mark });
   }
 
+  /** The links that an endpoint's id leads to. */
+  async unrecordedEndpoint(id: EndpointId): Promise<void> {
+    await this.#removeLinks(id, [portName(id), limiterName(id)]);
+  }
+
   /** @returns whether it is gone, or else pending */
   async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { kernel, firewall, records, ports, log } = this.#parts;
+    const { firewall, records, ports, log } = this.#parts;
     const { id, network } = record;
     try {
       await ports.unpublish(id);
       const networkRecord = records.network(network);
       if (record.open && networkRecord) await firewall.withdraw(openElements(record, networkRecord));
-      await removeLink(kernel, { name: portName(id), alias: aliasOf(id) });
+      await this.#removeLinks(id, record.limits?.out ? [portName(id), limiterName(id)] : [portName(id)]);
     } catch (error) {
       log.warn("could not remove the endpoint's link, and will try again", { network, endpoint: id, err: error });
       const { ports: _unpublished, ...rest } = record;
@@ -78,6 +83,10 @@ export class Removal {
     await records.forgetEndpoint(id);
     this.#count();
     return true;
+  }
+
+  async #removeLinks(id: EndpointId, names: readonly string[]): Promise<void> {
+    for (const name of names) await removeLink(this.#parts.kernel, { name, alias: aliasOf(id) });
   }
 
   #count(): void {

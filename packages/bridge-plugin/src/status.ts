@@ -32,7 +32,7 @@ export function status({ records, removal, ports, guard, reconciler }: StatusPar
   };
 }
 
-function networkStatus({ id, progress, bridge, adopted, internal, mtu, subnets, options }: NetworkRecord) {
+function networkStatus({ id, progress, bridge, adopted, internal, mtu, limits, subnets, options }: NetworkRecord) {
   return {
     id,
     progress,
@@ -41,13 +41,14 @@ function networkStatus({ id, progress, bridge, adopted, internal, mtu, subnets, 
     adopted: adopted !== undefined,
     internal,
     mtu,
+    limits,
     subnets: subnets.map(({ subnet, gateway }) => ({ subnet, gateway })),
     options,
   };
 }
 
 function endpointStatus(endpoint: EndpointRecord, published: Ports) {
-  const { id, progress, addresses, mac, sandbox, trouble, ports = [] } = endpoint;
+  const { id, progress, addresses, mac, limits, sandbox, trouble, ports = [] } = endpoint;
   return {
     id,
     progress,
@@ -55,6 +56,8 @@ function endpointStatus(endpoint: EndpointRecord, published: Ports) {
     containerLink: peerName(id),
     addresses,
     mac,
+    /** Bits per second and bytes, in force. */
+    limits,
     sandbox,
     trouble,
     /** Docker shows none of these: it has no way to ask a plugin. */

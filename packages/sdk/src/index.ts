@@ -76,6 +76,7 @@ export {
 export type { OptionType } from "./option-types.ts";
 export { PluginError } from "./plugin-error.ts";
 export type { ErrorContext } from "./plugin-error.ts";
+export { planRateLimits, rateOptions, type RateLimit, type RateLimits, type RateValues } from "./rate-options.ts";
 export { runPlugin, UsageError } from "./run-plugin.ts";
 export type { PluginRuntime } from "./run-plugin.ts";
 export { serve } from "./serve.ts";

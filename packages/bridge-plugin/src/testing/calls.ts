@@ -61,6 +61,16 @@ export class Calls {
 
   /** @param addresses one for each family at most, with prefix length */
   createEndpoint(network: string, name: string, ...addresses: readonly string[]) {
+    return this.createEndpointWith({}, network, name, ...addresses);
+  }
+
+  /** @param driverOpts as behind `docker network connect --driver-opt` */
+  createEndpointWith(
+    driverOpts: Readonly<Record<string, string>>,
+    network: string,
+    name: string,
+    ...addresses: readonly string[]
+  ) {
     const [address, addressIPv6] = ([4, 6] as const).map((family) =>
       addresses.map((text) => Cidr.parse(text)).find((cidr) => cidr.family === family),
     );
@@ -69,7 +79,7 @@ export class Calls {
         networkId: networkId(network),
         endpointId: endpointId(name),
         interface: { ...(address && { address }), ...(addressIPv6 && { addressIPv6 }) },
-        options: { ...sandboxOptions, dnsServers: [], driverOpts: {} },
+        options: { ...sandboxOptions, dnsServers: [], driverOpts },
       },
       this.#call,
     );
