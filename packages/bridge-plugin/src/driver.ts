@@ -19,6 +19,7 @@ import {
   type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { lookAtLink } from "./adoption.ts";
+import { antispoofElements } from "./antispoof.ts";
 import { applyEndpoint, applyNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureForwarding } from "./forwarding.ts";
@@ -129,12 +130,18 @@ export class BridgeDriver implements NetworkDriver {
     // Its owner may have taken it down and made it again, as at every boot. What is mended stays mended.
     if (layout.adopted) await applyNetwork(kernel, firewall, layout, false, new Undo());
     await using undo = new Undo();
-    if (records.endpoint(endpoint)?.progress === "made") call.madeBefore?.();
+    const isNew = records.endpoint(endpoint)?.progress !== "made";
+    if (!isNew) call.madeBefore?.();
     else {
       await records.putEndpoint(plan.record);
       undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
     }
     await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
+    if (isNew) {
+      const own = antispoofElements(plan.record);
+      undo.add("forget what the endpoint may send from", () => firewall.withdraw(own));
+      await firewall.publish(own);
+    }
     const { ports, open } = records.endpoint(endpoint) ?? {};
     await records.putEndpoint({ ...plan.record, progress: "made", ...(ports && { ports }), ...(open && { open }) });
     undo.commit();

@@ -1,6 +1,7 @@
 // Our nftables table: rules that are written once, and sets in which each network has a few elements.
 import { isDeepStrictEqual } from "node:util";
-import { isKernelError, type Nftables } from "@portolan/kernel";
+import { isKernelError, type KernelError, type Nftables } from "@portolan/kernel";
+import { ANTISPOOF_RULES, ANTISPOOF_SETS, ANTISPOOF_TABLE } from "./antispoof.ts";
 import type { Element } from "./layout.ts";
 
 /** Ours alone: the other drivers have tables of their own, so that none can take another's rules away. */
@@ -101,13 +102,20 @@ export class Firewall {
   readonly #nftables: Nftables;
   #rules: string | undefined;
   #dockers: readonly string[] = [];
+  /** What this kernel says when it has no nftables for bridges. */
+  #withoutAntispoof: KernelError | undefined;
 
   constructor(nftables: Nftables) {
     this.#nftables = nftables;
   }
 
+  /** Why containers may send from any address, if they may: nftables for bridges is a module that kernels can lack. */
+  get withoutAntispoof(): string | undefined {
+    return this.#withoutAntispoof?.message;
+  }
+
   /**
-   * The whole table anew, in one transaction: no packet passes between the old one and the new.
+   * The whole tables anew, in one transaction: no packet passes between the old ones and the new.
    * @param dockers the bridges of Docker's built-in driver
    */
   async install(elements: readonly Element[], dockers: readonly string[]): Promise<void> {
@@ -120,16 +128,28 @@ export class Firewall {
         return `  ${kind} ${name} {\n    ${properties}\n${own.length > 0 ? `    elements = { ${own.join(", ")} }\n` : ""}  }`;
       };
     const sets = [...SETS.map(declare("set")), ...MAPS.map(declare("map"))];
-    await this.#nftables.run(
-      `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${sets.join("\n")}${RULES}\n}\n`,
-    );
+    const main = anew(TABLE, sets, RULES);
+    try {
+      await this.#nftables.run(main + anew(ANTISPOOF_TABLE, ANTISPOOF_SETS.map(declare("set")), ANTISPOOF_RULES));
+      this.#withoutAntispoof = undefined;
+    } catch (error) {
+      // Only when that is why: otherwise this fails as well.
+      await this.#nftables.run(main);
+      if (!isKernelError(error)) throw error;
+      this.#withoutAntispoof = error;
+    }
     this.#rules = await this.#readRules();
     this.#dockers = dockers;
   }
 
-  /** Takes the table away, if there is one. */
+  /** Takes the tables away, if they are there. */
   async uninstall(): Promise<void> {
-    await this.#nftables.run(`add table ${TABLE}\ndelete table ${TABLE}`);
+    const there = await this.#nftables.list("list tables");
+    const names = there
+      .map(({ table }) => table as { family: string; name: string })
+      .map((t) => `${t.family} ${t.name}`);
+    const own = names.filter((name) => name === TABLE || name === ANTISPOOF_TABLE);
+    if (own.length > 0) await this.#nftables.run(own.map((name) => `delete table ${name}`).join("\n"));
   }
 
   /** Elements that are there already are no error. */
@@ -149,6 +169,7 @@ export class Firewall {
 
   /** As `add`, for what is recorded already: a table that is gone comes back with all that the records tell. */
   async publish(elements: readonly Element[]): Promise<void> {
+    if (elements.length === 0) return;
     try {
       await this.#nftables.run(inSets("add", elements).join("\n"));
     } catch (error) {
@@ -158,6 +179,7 @@ export class Firewall {
 
   /** As `remove`, for what is recorded no longer: what can't be removed goes when the table is next installed, which is soon. */
   async withdraw(elements: readonly Element[]): Promise<void> {
+    if (elements.length === 0) return;
     try {
       await this.#nftables.run([...inSets("add", elements), ...inSets("delete", elements)].join("\n"));
     } catch (error) {
@@ -181,7 +203,8 @@ export class Firewall {
   /** Whether each set and map has as many elements as these are. Costs half a second with 30,000. */
   async hasAsManyAs(elements: readonly Element[]): Promise<boolean> {
     const wanted = Map.groupBy([...elements, ...this.#dockers.map(dockerElement)], ({ set }) => set);
-    for (const object of await this.#nftables.list(`list table ${TABLE}`)) {
+    const lists = await Promise.all(this.#tables.map((table) => this.#nftables.list(`list table ${table}`)));
+    for (const object of lists.flat()) {
       const { name, elem = [] } = (object.set ?? object.map ?? {}) as { name?: Element["set"]; elem?: unknown[] };
       if (name === undefined) continue;
       const own = new Set(wanted.get(name)?.map(({ text }) => text));
@@ -190,10 +213,15 @@ export class Firewall {
     return true;
   }
 
-  /** Undefined when there is no table. */
+  get #tables(): readonly string[] {
+    return this.#withoutAntispoof ? [TABLE] : [TABLE, ANTISPOOF_TABLE];
+  }
+
+  /** Undefined when a table is missing. */
   async #readRules(): Promise<string | undefined> {
     try {
-      const objects = await this.#nftables.list(`list table ${TABLE}`, { terse: true });
+      const lists = this.#tables.map((table) => this.#nftables.list(`list table ${table}`, { terse: true }));
+      const objects = await Promise.all(lists);
       const withoutHandles = (key: string, value: unknown) => (key === "handle" ? undefined : value);
       return JSON.stringify(objects, withoutHandles);
     } catch (error) {
@@ -212,12 +240,21 @@ function dockerElement(name: string): DockerElement {
   return { set: "docker", text: `"${name}"` };
 }
 
+function anew(table: string, sets: readonly string[], rules: string): string {
+  return `add table ${table}\ndelete table ${table}\ntable ${table} {\n${sets.join("\n")}${rules}\n}\n`;
+}
+
+const IN_ANTISPOOF_TABLE = new Set(ANTISPOOF_SETS.map(([name]) => name));
+const tableOf = (set: string) => (IN_ANTISPOOF_TABLE.has(set) ? ANTISPOOF_TABLE : TABLE);
+
 function inSet({ set, text }: Element | DockerElement): string {
-  return `element ${TABLE} ${set} { ${text} }`;
+  return `element ${tableOf(set)} ${set} { ${text} }`;
 }
 
 /** One command for all elements of a set. */
 function inSets(verb: "add" | "delete", elements: readonly Element[]): readonly string[] {
   const sets = Map.groupBy(elements, ({ set }) => set);
-  return [...sets].map(([set, own]) => `${verb} element ${TABLE} ${set} { ${own.map(({ text }) => text).join(", ")} }`);
+  return [...sets].map(
+    ([set, own]) => `${verb} element ${tableOf(set)} ${set} { ${own.map(({ text }) => text).join(", ")} }`,
+  );
 }

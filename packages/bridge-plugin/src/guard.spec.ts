@@ -17,8 +17,10 @@ const firewall = () => host.bridge.status().firewall;
 const ruleset = () => host.kernel.nftables.list("list ruleset");
 
 const table = async () => {
-  const objects = await host.kernel.nftables.list("list table inet portolan-bridge").catch(() => []);
-  return JSON.stringify(objects, (key, value: unknown) => (key === "handle" ? undefined : value));
+  const lists = ["inet", "bridge"].map((family) =>
+    host.kernel.nftables.list(`list table ${family} portolan-bridge`).catch(() => []),
+  );
+  return JSON.stringify(await Promise.all(lists), (key, value: unknown) => (key === "handle" ? undefined : value));
 };
 /** Elements of a map are deleted by their keys; the fake kernel wants them so. */
 const PORT = "delete element inet portolan-bridge published4";
@@ -39,6 +41,8 @@ it.each([
   ["a port leads nowhere any more", "flush map inet portolan-bridge published4"],
   ["a port leads to another", `${PORT} { tcp . 8080 }\nadd ${PORT.slice(7)} { tcp . 8080 : 10.40.0.9 . 81 }`],
   ["a container no longer reaches its own port", "flush set inet portolan-bridge hairpin4"],
+  ["the table against forged addresses is deleted", "delete table bridge portolan-bridge"],
+  ["nobody is held to own addresses any more", "flush set bridge portolan-bridge guarded"],
   ["a stranger has added a rule", "add rule inet portolan-bridge forward drop"],
 ])("puts rules and elements back when %s", async (_, command) => {
   await host.createEndpoint("net", "web", "10.40.0.2/24");

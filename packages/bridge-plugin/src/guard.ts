@@ -1,6 +1,7 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
 import type { Kernel, RulesetChange } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
+import { ANTISPOOF_TABLE, antispoofElements } from "./antispoof.ts";
 import { dockersAmong } from "./dockers.ts";
 import { TABLE, type Firewall } from "./firewall.ts";
 import { networkLayout, type Element } from "./layout.ts";
@@ -23,6 +24,8 @@ export interface GuardState {
   readonly restored: number;
   /** Why the last attempt to keep the rules in place failed. */
   readonly trouble?: string;
+  /** Why this host can't keep containers from sending from others' addresses. */
+  readonly withoutAntispoof?: string;
 }
 
 /** Between two looks at a ruleset that keeps changing, as it does while dockerd starts containers. */
@@ -53,13 +56,21 @@ export class FirewallGuard implements AsyncDisposable {
 
   get state(): GuardState {
     const trouble = this.#troubles.join("; ");
-    return { restored: this.#restored, ...(trouble !== "" && { trouble }) };
+    const { withoutAntispoof } = this.#parts.firewall;
+    return {
+      restored: this.#restored,
+      ...(trouble !== "" && { trouble }),
+      ...(withoutAntispoof !== undefined && { withoutAntispoof }),
+    };
   }
 
   /** Installs the table, before networks are applied. @throws KernelError when that is impossible */
   async start(): Promise<void> {
     const { nftables, forwardAccept } = this.#parts.kernel;
     await this.#install();
+    const { firewall, log } = this.#parts;
+    if (firewall.withoutAntispoof !== undefined)
+      log.warn(`containers may send from any address: ${firewall.withoutAntispoof}. Load the module nf_tables_bridge`);
     this.#watches = [nftables.watch((change) => this.#hear(change)), forwardAccept.watch(() => this.#mendSoon())];
     await this.#mendNow();
   }
@@ -86,7 +97,7 @@ export class FirewallGuard implements AsyncDisposable {
 
   /** Most of what others do is none of our business; reading our table each time would cost as much as it holds. */
   #hear({ tables, lost }: RulesetChange): void {
-    if (tables.has(TABLE)) this.#harm = "touched";
+    if (tables.has(TABLE) || tables.has(ANTISPOOF_TABLE)) this.#harm = "touched";
     else if (lost && this.#harm === "none") this.#harm = "lost";
     this.#mendSoon();
   }
@@ -202,6 +213,8 @@ function recordedElements(records: Records, links: readonly string[]): readonly 
   const endpoints = records.endpoints.filter(({ progress }) => progress !== "removing");
   return [
     ...networks.flatMap((network) => networkLayout(network).elements),
+    // As long as it has a link, it may send.
+    ...records.endpoints.flatMap((endpoint) => antispoofElements(endpoint)),
     ...endpoints.flatMap((endpoint) => portElements(endpoint)),
     ...endpoints.flatMap((endpoint) => {
       const network = records.network(endpoint.network);

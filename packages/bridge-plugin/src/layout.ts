@@ -28,7 +28,11 @@ export interface Element {
     | "publishedAt4"
     | "publishedAt6"
     | "hairpin4"
-    | "hairpin6";
+    | "hairpin6"
+    | "guarded"
+    | "senders4"
+    | "senders6"
+    | "advertisers6";
   /** In nft's language. */
   readonly text: string;
 }

@@ -1,6 +1,7 @@
 // The options of `docker network create -d ts-bridge -o KEY=VALUE`. Keys and refusals of the built-in driver are its own.
 import {
   address,
+  boolean,
   dockerBoolean,
   dockerInterfacePrefix,
   dockerMtu,
@@ -113,12 +114,30 @@ export const networkOptions = optionTable(
       default: "eth",
       help: "What the names of interfaces in containers begin with; Docker adds the number.",
     }),
+    antispoof: option({
+      keys: ["portolan.antispoof"],
+      type: boolean,
+      default: true,
+      help: "Whether what containers send from other addresses than their own is dropped: see Forged addresses below.",
+    }),
     ...rateOptions,
   },
   rules,
 );
 
 /** Of `docker network connect --driver-opt KEY=VALUE` and `docker run --network name=NAME,driver-opt=KEY=VALUE`. */
-export const endpointOptions = optionTable({ ...rateOptions }, rules);
+/** Of `docker network connect --driver-opt KEY=VALUE` and `docker run --network name=NAME,driver-opt=KEY=VALUE`. */
+export const endpointOptions = optionTable(
+  {
+    antispoof: option({
+      keys: ["portolan.antispoof"],
+      type: boolean,
+      defaultText: "the network's",
+      help: "Whether what it sends from other addresses than its own is dropped.",
+    }),
+    ...rateOptions,
+  },
+  rules,
+);
 
 export type BridgeOptions = ValuesOf<typeof networkOptions>;

@@ -330,6 +330,24 @@ describe("an endpoint's plan", () => {
     expect(planned.record.mac).toBe("02:42:00:00:00:07");
   });
 
+  it("lets the container off antispoofing when its network or its own option says so, the latter before the former", () => {
+    const off = made({ driverOpts: { "portolan.antispoof": "false" } });
+    const asked = (value?: string) => {
+      const request = ask("10.40.0.2/24");
+      const driverOpts = value === undefined ? {} : { "portolan.antispoof": value };
+      return { ...request, options: { ...request.options, driverOpts } };
+    };
+    const antispoof = (on: NetworkRecord, value?: string) =>
+      planEndpoint(asked(value), on, []).record.antispoof ?? true;
+    expect([antispoof(network), antispoof(network, "false"), antispoof(off), antispoof(off, "true")]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
+    expect(() => antispoof(network, "maybe")).toThrow(/"portolan\.antispoof".*"maybe"/);
+  });
+
   it("needs no address of a family that the container does without", () => {
     expect(planEndpoint(ask("10.40.0.2/24"), network, []).record.addresses).toEqual(["10.40.0.2/24"]);
   });

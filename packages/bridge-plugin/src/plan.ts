@@ -53,7 +53,7 @@ export function planNetwork(
 ): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix, hostBinding, bridge = "" } = values;
+  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix, hostBinding, antispoof, bridge = "" } = values;
   const subnets = planSubnets(request, values);
   const hasIPv6 = subnets.some(({ family }) => family === 6);
   if (hasIPv6 && mtu > 0 && mtu < LEAST_MTU_FOR_IPV6) {
@@ -72,6 +72,7 @@ export function planNetwork(
     ...limitsOf(values, mtu),
     ...(trusted.length > 0 && { trusted }),
     ...(hostBinding !== "0.0.0.0" && { hostBinding }),
+    ...(!antispoof && { antispoof }),
     ...(interfacePrefix !== "eth" && interfacePrefix !== "" && { interfacePrefix }),
     subnets,
     options: options.driverOpts,
@@ -151,6 +152,7 @@ export function planEndpoint(
   const addresses = [given.address, given.addressIPv6].filter((address) => address !== undefined);
   for (const address of addresses) checkAddress(address, network);
   const { values, other } = endpointOptions.parse(options.driverOpts);
+  const { antispoof = network.antispoof } = values;
   const texts = addresses.map(String);
   const mac = given.macAddress ?? endpointMac(networkId, id, texts);
   const record: EndpointRecord = {
@@ -159,6 +161,7 @@ export function planEndpoint(
     progress: "intent",
     addresses: texts,
     mac,
+    ...(antispoof === false && { antispoof }),
     ...limitsOf(values, network.mtu ?? ETHERNET_MTU, network.limits),
   };
   return {

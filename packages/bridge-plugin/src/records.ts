@@ -53,6 +53,8 @@ export interface NetworkRecord {
   readonly trusted?: readonly string[];
   /** The host address of ports that name none; all addresses when missing. */
   readonly hostBinding?: string;
+  /** False: its containers may send from any address. */
+  readonly antispoof?: false;
   /** `eth` when missing. */
   readonly interfacePrefix?: string;
   /** For each container that has none of its own; missing when there are none. */
@@ -89,6 +91,8 @@ export interface EndpointRecord {
   /** With prefix lengths, one per family at most. */
   readonly addresses: readonly string[];
   readonly mac: string;
+  /** False: it may send from any address. */
+  readonly antispoof?: false;
   /** In force, be they its own or the network's; missing when there are none. */
   readonly limits?: RateLimits;
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */

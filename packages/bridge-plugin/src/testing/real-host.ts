@@ -8,7 +8,7 @@ import { makeNetns, type Netns } from "@portolan/kernel/testing";
 import { silentLogger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openBridge, type Bridge } from "../bridge.ts";
-import { TABLE } from "../firewall.ts";
+import { Firewall } from "../firewall.ts";
 import { schema } from "../records.ts";
 import { Calls, type NetworkWish } from "./calls.ts";
 import { NO_PATIENCE } from "./host.ts";
@@ -164,7 +164,7 @@ export class RealHost extends Calls implements AsyncDisposable {
     for (const network of this.#networks) await this.deleteNetwork(network);
     for (const namespace of this.#namespaces) await namespace[Symbol.asyncDispose]();
     await this.bridge[Symbol.asyncDispose]();
-    await this.kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}`);
+    await new Firewall(this.kernel.nftables).uninstall();
     await this.kernel.forwardAccept.remove();
     for (const [path, value] of this.#settings) await this.kernel.sysctls.set(path, value);
     await this.kernel[Symbol.asyncDispose]();

@@ -123,7 +123,8 @@ function addRule(
 ): void {
   for (const [, target = ""] of text.matchAll(/\b(?:jump|goto) ([\w-]+)/g))
     if (!table.chains.has(target)) throw refusal(statement, "ENOENT", `there is no chain ${target}`);
-  for (const [, set = ""] of text.matchAll(/@([\w-]+)/g))
+  // `@th,64,128` are bits of a packet.
+  for (const [, set = ""] of text.matchAll(/@(?!(?:ll|nh|th|ih) ?,)([\w-]+)/g))
     if (!table.sets.has(set)) throw refusal(statement, "ENOENT", `there is no set ${set}`);
   chain.rules.splice(at, 0, { handle: handle(ruleset), text });
 }
