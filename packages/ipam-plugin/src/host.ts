@@ -14,10 +14,10 @@ export interface HostView {
 const RESOLVER_FILES = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 export class LinuxHost implements HostView {
-  readonly #routes: Routes;
+  readonly #routes: Pick<Routes, "list">;
   readonly #resolverFiles: readonly string[];
 
-  constructor(routes: Routes, resolverFiles = RESOLVER_FILES) {
+  constructor(routes: Pick<Routes, "list">, resolverFiles = RESOLVER_FILES) {
     this.#routes = routes;
     this.#resolverFiles = resolverFiles;
   }
