@@ -6,6 +6,7 @@ import { isKernelError, openKernel } from "@portolan/kernel";
 import { runPlugin, serve, serveAdmin, UsageError } from "@portolan/sdk";
 import { openStore, StateError } from "@portolan/state";
 import { openBridge } from "./bridge.ts";
+import { doctor } from "./doctor.ts";
 import { ports } from "./ports-command.ts";
 import { purge } from "./purge.ts";
 import { schema } from "./records.ts";
@@ -13,7 +14,7 @@ import { schema } from "./records.ts";
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
 const summary = "Docker networks on Linux bridges of one host.";
 
-await runPlugin({ name: "ts-bridge", version, summary, commands: { ports, purge } }, async (plugin) => {
+await runPlugin({ name: "ts-bridge", version, summary, commands: { doctor, ports, purge } }, async (plugin) => {
   const { name, settings, logger, metrics, listen } = plugin;
   try {
     await using kernel = await openKernel();

@@ -2,6 +2,8 @@
 export { askAdmin } from "./admin-client.ts";
 export type { AdminAction, AdminOptions, AdminServer } from "./admin.ts";
 export { serveAdmin } from "./admin.ts";
+export { doctor, examine } from "./doctor.ts";
+export type { Check, Examination, Finding } from "./doctor.ts";
 export { dockerBoolean, dockerInterfacePrefix, dockerMtu, dockerOption } from "./docker-options.ts";
 export type {
   AddressSpaces,

@@ -1,0 +1,74 @@
+// What the doctor finds on a host, and what it says of it.
+import { examine, PluginError } from "@portolan/sdk";
+import { checks } from "./doctor.ts";
+import { networkId } from "./testing/calls.ts";
+import { TestHost } from "./testing/host.ts";
+
+const BRIDGE = `pt-${networkId("net").slice(0, 12)}`;
+
+let host: TestHost;
+beforeEach(async () => {
+  host = await TestHost.boot();
+  await host.createNetwork("net");
+});
+afterEach(() => host.bridge[Symbol.asyncDispose]());
+
+/** As in `forwarding: problem: sysctl …`. */
+async function found(status = host.bridge.status() as Parameters<typeof checks>[1]): Promise<readonly string[]> {
+  const { findings } = await examine(checks(host.kernel, status));
+  return findings.map(({ check, level, mend }) => `${check}: ${level}: ${mend}`);
+}
+
+it("nothing on a host where all is well", async () => {
+  expect(await found()).toEqual([]);
+});
+
+it("forwarding that somebody turned off", async () => {
+  await host.kernel.sysctls.set("net/ipv4/ip_forward", "0");
+  expect(await found()).toEqual(["forwarding: problem: sysctl -w net.ipv4.ip_forward=1"]);
+});
+
+it("br_netfilter beside a network without ICC", async () => {
+  const options = { "com.docker.network.bridge.enable_icc": "false" };
+  await host.createNetwork("apart", { subnet: "10.41.0.0/24", options });
+  expect(await found()).toEqual(["br_netfilter: note: sysctl -w net.bridge.bridge-nf-call-iptables=0"]);
+  await host.kernel.sysctls.set("net/bridge/bridge-nf-call-iptables", "0");
+  expect(await found()).toEqual([]);
+});
+
+it("another firewall that drops what it does not know, and how to let our bridges through it", async () => {
+  const type = "type filter hook forward priority 10; policy drop;";
+  host.kernel.nftables.runFromOutside(`table inet ufw {\n chain forward {\n ${type}\n }\n }`);
+  expect(await found()).toEqual([
+    `other firewalls: note: nft insert rule inet ufw forward iifname '"pt-*"' accept && ` +
+      `nft insert rule inet ufw forward oifname '"pt-*"' accept`,
+  ]);
+});
+
+it("an iptables that drops all while nobody keeps its rules", async () => {
+  await host.bridge[Symbol.asyncDispose]();
+  const type = "type filter hook forward priority 0; policy drop;";
+  host.kernel.nftables.runFromOutside(`flush ruleset\ntable ip filter {\n chain FORWARD {\n ${type}\n }\n }`);
+  const gone = new PluginError("no driver answers at /run/portolan/ts-bridge.sock");
+  expect(await found(gone)).toEqual([
+    "driver: problem: systemctl start ts-bridge",
+    "FORWARD: problem: systemctl restart ts-bridge",
+    "own rules: problem: systemctl restart ts-bridge",
+    "leftovers: note: ts-bridge purge # if no longer wanted",
+  ]);
+});
+
+it("a bridge that takes larger packets than the way out", async () => {
+  await host.kernel.links.createBridge({ name: "uplink0", mtu: 1400 });
+  host.kernel.routes.extra.push({ destination: "0.0.0.0/0", via: "192.0.2.254", link: "uplink0", table: 254 });
+  expect(await found()).toEqual([
+    "MTU: note: docker network create -d ts-bridge -o com.docker.network.driver.mtu=1400 NAME",
+  ]);
+});
+
+it("links with our mark that no record tells of", async () => {
+  await host.kernel.links.createBridge({ name: "pt-lost", alias: `portolan ts-bridge ${networkId("lost")}` });
+  await host.bridge.look();
+  expect(await found()).toEqual(["leftovers: problem: ip link delete pt-lost"]);
+  expect((await host.kernel.links.get(BRIDGE))?.name).toBe(BRIDGE);
+});
