@@ -4,9 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Etcd3 } from "etcd3";
 import type { PoolId } from "@portolan/sdk";
-import { EtcdMembers, Relays } from "../testing/etcd-members.ts";
+import { EtcdMembers, Relays } from "@portolan/state/testing";
 import { IpamHost } from "../testing/ipam-host.ts";
 import { EtcdStore, type EtcdSettings } from "./etcd-store.ts";
 import { takeOver } from "./takeover.ts";
@@ -24,6 +23,13 @@ async function eventually(look: () => Promise<boolean> | boolean, seconds = 20):
     if (Date.now() > end) throw new Error("it did not become true");
     await sleep(50);
   }
+}
+
+/** As an operator does, or somebody else's program. */
+async function ask(members: EtcdMembers, what: string, body: object): Promise<void> {
+  const url = `http://127.0.0.1:${members.port(0)}/v3/${what}`;
+  const answer = await fetch(url, { method: "POST", body: JSON.stringify(body) });
+  expect(answer.status).toBe(200);
 }
 
 const open = (settings: EtcdSettings, host = "one") => Object.assign(new EtcdStore(settings), { host });
@@ -96,9 +102,7 @@ describe("etcd as a shared store", () => {
       await store.transact([condition], [{ key: "c/a", value: count }]);
     }
     const { version } = (await store.get("c/a"))!;
-    const url = `http://127.0.0.1:${members.port(0)}/v3/kv/compaction`;
-    const compacted = await fetch(url, { method: "POST", body: JSON.stringify({ revision: version, physical: true }) });
-    expect(compacted.ok).toBe(true);
+    await ask(members, "kv/compaction", { revision: version, physical: true });
     again = 0;
     relays.mend();
     await eventually(() => again > 0);
@@ -118,9 +122,7 @@ describe("etcd as a shared store", () => {
       () => (again += 1),
     );
     await eventually(() => again === 1);
-    const stranger = new Etcd3({ hosts: `http://127.0.0.1:${members.port(0)}` });
-    await stranger.put("/portolan/ipam/f/a").value("no JSON");
-    stranger.close();
+    await ask(members, "kv/put", { key: btoa("/portolan/ipam/f/a"), value: btoa("no JSON") });
     await eventually(() => again === 2);
     await store.transact([{ key: "f/b", absent: true }], [{ key: "f/b", value: 1 }]);
     await eventually(() => seen.length === 1);
@@ -284,12 +286,10 @@ describe("etcd that wants to know who asks", () => {
   it("is given a name and a password", async () => {
     await using members = await EtcdMembers.start(1, "http", ["--auth-token-ttl", "2"]);
     const root = { username: "root", password: "s3cret" };
-    const admin = new Etcd3({ hosts: `http://127.0.0.1:${members.port(0)}` });
-    await admin.role("root").create();
-    const user = await admin.user("root").create(root.password);
-    await user.addRole("root");
-    await admin.auth.authEnable();
-    admin.close();
+    await ask(members, "auth/role/add", { name: "root" });
+    await ask(members, "auth/user/add", { name: root.username, password: root.password });
+    await ask(members, "auth/user/grant", { user: root.username, role: "root" });
+    await ask(members, "auth/enable", {});
     const url = `etcd://127.0.0.1:${members.port(0)}`;
     await using stranger = open({ url });
     await expect(stranger.get("a")).rejects.toThrow(/the shared store etcd:.* refuses this host: .*user name is empty/);
