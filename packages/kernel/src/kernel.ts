@@ -12,6 +12,8 @@ export interface Link {
   readonly mtu: number;
   /** Administratively up. */
   readonly up: boolean;
+  /** Up, and no signal on the wire, or nothing at its other end. */
+  readonly noCarrier?: true;
   /** Index of the bridge this link is a port of. */
   readonly master?: number;
   /** `ip link set … alias`: we write the owner there, so that a leftover can be told from a stranger's link. */

@@ -18,6 +18,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly links: Pick<Links, "get" | "list" | "change" | "remove">;
   readonly addresses: Addresses;
   readonly routes: Routes;
+  /** Whether links have IPv6, as `net/ipv6/conf/LINK/disable_ipv6` says; false without effect where the kernel has none. */
+  setIPv6(link: string, isOn: boolean): Promise<void>;
   /** Moves a link of the host's inside, under another name. It is down then. @throws KernelError ENODEV, EEXIST */
   take(link: string, name: string): Promise<void>;
 }

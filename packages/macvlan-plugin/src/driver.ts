@@ -24,6 +24,7 @@ import type { Leases } from "./dhcp/leases.ts";
 import { endpointLayout, linkLayout } from "./layout.ts";
 import { parentsLock } from "./lock-keys.ts";
 import type { Flavour } from "./options.ts";
+import type { Parents } from "./parents.ts";
 import { namesToLookUp } from "./plan-parent.ts";
 import { planEndpoint, planJoin, planNetwork, type Known } from "./plan.ts";
 import { endpointsOf, type LinkRecord, type Records } from "./records.ts";
@@ -35,6 +36,7 @@ export interface DriverParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly leases: Leases;
+  readonly parents: Parents;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -87,11 +89,12 @@ export class LanDriver implements NetworkDriver {
   }
 
   async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
-    const { flavour, kernel, records, removal, leases, log } = this.#parts;
+    const { flavour, kernel, records, removal, leases, parents, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const known = records.networks.get(network);
     if (!known) throw unknownNetwork(network);
-    const plan = planEndpoint(request, known, endpointsOf(records, network), await kernel.links.get(known.parent));
+    const parent = await parents.find(known.parent);
+    const plan = planEndpoint(request, known, endpointsOf(records, network), parent);
     for (const old of plan.replaced) {
       log.warn(`its address goes to endpoint ${endpoint}: removing what dockerd has forgotten`, {
         network,
@@ -107,7 +110,7 @@ export class LanDriver implements NetworkDriver {
       undo.add("forget the endpoint", () => records.endpoints.forget(endpoint));
     }
     // Of a joined endpoint the container has the link.
-    const layout = endpointLayout(flavour, plan.record, known);
+    const layout = endpointLayout(flavour, plan.record, { ...known, parent: parent?.name ?? known.parent });
     if (before?.sandbox === undefined) await applyEndpoint(kernel, layout, undo);
     const lease = before?.lease ?? (plan.wish && (await leases.acquire(layout.name, plan.wish)));
     const sandbox = before?.sandbox;

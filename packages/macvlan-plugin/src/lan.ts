@@ -5,6 +5,7 @@ import type { Store } from "@portolan/state";
 import { Leases, type LeasePatience } from "./dhcp/leases.ts";
 import { LanDriver } from "./driver.ts";
 import type { Flavour } from "./options.ts";
+import { Parents } from "./parents.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
 import { loadRecords } from "./records.ts";
 import { Removal } from "./removal.ts";
@@ -42,7 +43,8 @@ export async function openLan(options: LanOptions): Promise<Lan> {
     ...(leasePatience && { patience: leasePatience }),
   });
   const removal = new Removal({ flavour, kernel, records, leases, log, metrics });
-  const shared = { flavour, kernel, records, removal, leases, locks, log };
+  const parents = new Parents({ kernel, records, log });
+  const shared = { flavour, kernel, records, removal, leases, parents, locks, log };
   const reconciler = new Reconciler({ ...shared, ...(patience && { patience }) });
   return {
     driver: new LanDriver(shared),
@@ -52,7 +54,7 @@ export async function openLan(options: LanOptions): Promise<Lan> {
       for (const endpoint of records.endpoints.all) if (endpoint.progress === "made") leases.follow(endpoint);
     },
     look: () => reconciler.look(),
-    status: () => status({ flavour, records, removal, leases, reconciler }),
+    status: () => status({ ...shared, reconciler }),
     async [Symbol.asyncDispose]() {
       await reconciler[Symbol.asyncDispose]();
       await leases[Symbol.asyncDispose]();

@@ -1,4 +1,5 @@
 // After a restart, a reboot, or somebody's clumsy hand: what is mended, what is buried, and what is left alone.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { endpointId, networkId } from "./testing/calls.ts";
 import { NO_PATIENCE, TestHost } from "./testing/host.ts";
 
@@ -124,8 +125,131 @@ describe("a look", () => {
     host.failing = undefined;
     await host.lan.look();
     expect(status().networks[0]).toMatchObject({ parentState: "up" });
-    expect(host.logged).toEqual(
-      expect.arrayContaining(["the parent link eth0.40 is down", "the parent link eth0.40 is up"]),
+    const told = ["the parent link eth0.40 is down", "the parent link eth0.40 is up"];
+    expect(host.logged).toEqual(expect.arrayContaining(told));
+  });
+});
+
+describe("a parent that disappears", () => {
+  const inside = async () => {
+    await using sandbox = await host.kernel.sandboxes.open(SANDBOX);
+    return {
+      links: (await sandbox.links.list()).filter(({ name }) => name !== "lo"),
+      addresses: (await sandbox.links.get("eth0")) ? await sandbox.addresses.list("eth0") : [],
+      routes: [...(await sandbox.routes.list(4)), ...(await sandbox.routes.list(6))],
+    };
+  };
+
+  beforeEach(async () => {
+    await host.deleteEndpoint("net", "web");
+    host.kernel.endSandbox(SANDBOX);
+    const subnets = ["10.41.0.0/24 10.41.0.254", "fd00:41::/64 fd00:41::fe"];
+    await host.createNetwork("lan", { subnets, options: { parent: "eth0" } });
+    await host.run("lan", "web", "10.41.0.2/24", "fd00:41::2/64");
+    await host.lan.look();
+  });
+
+  it("is missed, and when it is back, containers have links, addresses and routes again", async () => {
+    const [before] = (await inside()).links;
+    host.kernel.pullOut("eth0");
+    await host.lan.look();
+    expect(status().networks.map(({ parentState, trouble }) => [parentState, trouble])).toEqual([
+      ["missing", "create vlan eth0.40: ENODEV: there is no link eth0"],
+      ["missing", "there is no link eth0"],
+    ]);
+    expect((await inside()).links).toEqual([]);
+    host.kernel.plugIn("eth0", { mac: "52:54:00:00:00:09" });
+    await host.lan.look();
+    const { links, addresses, routes } = await inside();
+    expect(links).toMatchObject([{ name: "eth0", kind: "macvlan", mac: before?.mac, up: true }]);
+    expect(addresses).toEqual(["10.41.0.2/24", "fd00:41::2/64"]);
+    expect(routes).toEqual(
+      expect.arrayContaining([
+        { destination: "0.0.0.0/0", link: "eth0", via: "10.41.0.254", table: 254 },
+        { destination: "::/0", link: "eth0", via: "fd00:41::fe", table: 254 },
+      ]),
     );
+    expect(await host.links()).toEqual(["eth0", "eth0.40"]);
+    expect(status().networks[1]).toMatchObject({ parentState: "up", trouble: undefined });
+  });
+
+  it("may do so and be back while the driver is away", async () => {
+    await host.lan[Symbol.asyncDispose]();
+    host.kernel.pullOut("eth0");
+    host.kernel.plugIn("eth0");
+    await host.restart();
+    expect((await inside()).addresses).toEqual(["10.41.0.2/24", "fd00:41::2/64"]);
+  });
+
+  it("is acted on as soon as the kernel tells", async () => {
+    host.kernel.pullOut("eth0");
+    host.kernel.plugIn("eth0");
+    for (let turn = 0; turn < 200 && (await inside()).routes.length < 4; turn += 1) await nextTurn();
+    expect((await inside()).addresses).toEqual(["10.41.0.2/24", "fd00:41::2/64"]);
+  });
+
+  it("leaves a sandbox as it was when a link can't be given back, says why, and tries again", async () => {
+    host.kernel.pullOut("eth0");
+    host.kernel.plugIn("eth0");
+    host.failing = "add address";
+    await host.lan.look();
+    expect((await inside()).links).toEqual([]);
+    expect(await host.links()).toEqual(["eth0", "eth0.40"]);
+    const trouble = () => status().networks[1]?.endpoints[0]?.trouble;
+    expect(trouble()).toContain("refused: add address");
+    host.failing = undefined;
+    await host.lan.look();
+    expect((await inside()).links).toHaveLength(1);
+    expect(trouble()).toBeUndefined();
+  });
+
+  it("gives nothing to a container that ended meanwhile", async () => {
+    host.kernel.pullOut("eth0");
+    host.kernel.endSandbox(SANDBOX);
+    host.kernel.plugIn("eth0");
+    await host.lan.look();
+    expect(await host.links()).toEqual(["eth0", "eth0.40"]);
+    await host.lan.look();
+    expect(status().networks[1]?.endpoints).toEqual([]);
+  });
+});
+
+describe("a parent that is renamed", () => {
+  const lan = () => status().networks.find(({ id }) => id === networkId("lan"));
+
+  beforeEach(async () => {
+    await host.createNetwork("lan", { subnets: ["10.41.0.0/24"], options: { parent: "eth0" } });
+    await host.lan.look();
+    host.kernel.rename("eth0", "lan0");
+    await host.lan.look();
+  });
+
+  it("is known under its new name, which status tells, and takes new containers", async () => {
+    expect(lan()).toMatchObject({ parent: "eth0", parentState: "up", parentNow: "lan0" });
+    expect(host.logged).toContain("the parent link eth0 is called lan0 now");
+    await host.createEndpoint("lan", "db", "10.41.0.3/24");
+    const parent = await host.kernel.links.get("lan0");
+    expect(await host.kernel.links.get(`pm${endpointId("db").slice(0, 12)}`)).toMatchObject({ peer: parent?.index });
+  });
+
+  it("is so after a restart, too", async () => {
+    await host.restart();
+    expect(lan()).toMatchObject({ parentState: "up", parentNow: "lan0" });
+  });
+
+  it("carries VLANs that have to be made again", async () => {
+    await host.kernel.links.remove("eth0.40");
+    await host.lan.look();
+    const parent = await host.kernel.links.get("lan0");
+    expect(await host.kernel.links.get("eth0.40")).toMatchObject({ kind: "vlan", peer: parent?.index });
+  });
+
+  it("has its name back when it is called so again, or when another link is", async () => {
+    host.kernel.plugIn("eth0", { mac: "52:54:00:00:00:09" });
+    await host.lan.look();
+    expect(lan()).toMatchObject({ parentState: "up", parentNow: undefined });
+    await host.createEndpoint("lan", "db", "10.41.0.3/24");
+    const parent = await host.kernel.links.get("eth0");
+    expect(await host.kernel.links.get(`pm${endpointId("db").slice(0, 12)}`)).toMatchObject({ peer: parent?.index });
   });
 });

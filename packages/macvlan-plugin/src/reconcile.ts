@@ -16,8 +16,10 @@ import { linkLayout } from "./layout.ts";
 import { parentsLock } from "./lock-keys.ts";
 import { linkName, subjectOf } from "./naming.ts";
 import type { Flavour } from "./options.ts";
+import type { Parents } from "./parents.ts";
 import { endpointsOf, type EndpointRecord, type LinkRecord, type Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import { restoreEndpoint } from "./restore.ts";
 
 export interface ReconcilerParts {
   readonly flavour: Flavour;
@@ -25,6 +27,7 @@ export interface ReconcilerParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly leases: Leases;
+  readonly parents: Parents;
   readonly locks: KeyedLocks;
   readonly log: Logger;
   readonly patience?: Patience;
@@ -50,14 +53,13 @@ const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_0
 /** Why an endpoint looks dead: neither sandbox nor link are there, or no container has its link. */
 type Sign = "missing" | "home";
 
-export type ParentState = "up" | "down" | "missing";
-
 export class Reconciler implements AsyncDisposable {
   readonly #parts: ReconcilerParts;
   readonly #patience: Patience;
   readonly #suspicions = new Map<EndpointId, { readonly sign: Sign; readonly since: number }>();
   readonly #troubles = new Map<string, string>();
-  readonly #parents = new Map<string, ParentState>();
+  readonly #lost = new Set<EndpointId>();
+  #watch: Disposable | undefined;
   #strays: readonly string[] = [];
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
@@ -69,14 +71,9 @@ export class Reconciler implements AsyncDisposable {
     this.#patience = parts.patience ?? PATIENCE;
   }
 
-  /** Why a link of ours is not as it should be, by its name. */
+  /** Why a link of ours is not as it should be, by its name, and why a container has none, by its endpoint's id. */
   get troubles(): ReadonlyMap<string, string> {
     return this.#troubles;
-  }
-
-  /** How networks' parents were at the last look, by their names. */
-  get parents(): ReadonlyMap<string, ParentState> {
-    return this.#parents;
   }
 
   /** Links with our mark that no record tells of, as after the loss of the state directory. Left alone: they may be in use. */
@@ -95,12 +92,14 @@ export class Reconciler implements AsyncDisposable {
       if (record.progress !== "intent") continue;
       await this.#aloneWithNetwork(record.id, () => removal.network(record));
     }
+    this.#watch = this.#parts.kernel.links.watch(() => this.#lookNow());
     await this.look();
     this.#lookAfter(this.#patience.secondLookMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the reconciler is stopping"));
+    this.#watch?.[Symbol.dispose]();
     clearTimeout(this.#timer);
     await this.#looking;
   }
@@ -109,8 +108,8 @@ export class Reconciler implements AsyncDisposable {
   async look(): Promise<void> {
     await this.#retryRemovals();
     await this.#mendLinks();
+    await this.#lookAtParents();
     const links = await this.#links();
-    this.#noteParents(links);
     await this.#buryTheDead(links);
     this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
   }
@@ -118,13 +117,26 @@ export class Reconciler implements AsyncDisposable {
   #lookAfter(ms: number): void {
     if (this.#closing.signal.aborted) return;
     this.#timer = setTimeout(() => {
-      this.#looking = this.look()
-        .catch((error: unknown) => {
-          if (!this.#closing.signal.aborted)
-            this.#parts.log.error("could not compare records and kernel", { err: error });
-        })
-        .finally(() => this.#lookAfter(this.#patience.lookMs));
+      void this.#inTurn(() => this.look()).finally(() => this.#lookAfter(this.#patience.lookMs));
     }, ms).unref();
+  }
+
+  /** A link came, went, or changed: with each start of a container, but seldom a parent. */
+  #lookNow(): void {
+    if (this.#closing.signal.aborted) return;
+    void this.#inTurn(async () => {
+      if (!(await this.#parts.parents.haveChanged())) return;
+      await this.#mendLinks();
+      await this.#lookAtParents();
+    });
+  }
+
+  /** One look after the other. */
+  #inTurn(look: () => Promise<void>): Promise<void> {
+    this.#looking = this.#looking.then(look).catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) this.#parts.log.error("could not compare records and kernel", { err: error });
+    });
+    return this.#looking;
   }
 
   async #retryRemovals(): Promise<void> {
@@ -159,12 +171,20 @@ export class Reconciler implements AsyncDisposable {
     }
   }
 
+  /** Somebody may have renamed what a VLAN hangs on. */
+  async #onParentNow(record: LinkRecord): Promise<LinkRecord> {
+    const { make } = record;
+    if (make.kind === "dummy") return record;
+    const parent = await this.#parts.parents.find(make.parent);
+    return parent ? { ...record, make: { ...make, parent: parent.name } } : record;
+  }
+
   async #mendLink(record: LinkRecord): Promise<void> {
     const { flavour, kernel, log } = this.#parts;
     const { id } = record;
     try {
       // Never undone: others may hang on it already.
-      await applyLink(kernel, linkLayout(flavour, record), new Undo());
+      await applyLink(kernel, linkLayout(flavour, await this.#onParentNow(record)), new Undo());
       this.#troubles.delete(id);
     } catch (error) {
       const { message } = PluginError.from(error);
@@ -174,24 +194,56 @@ export class Reconciler implements AsyncDisposable {
     }
   }
 
-  #noteParents(links: ReadonlyMap<string, Link>): void {
-    const { records, leases, log } = this.#parts;
-    const names = new Set(records.networks.all.map(({ parent }) => parent));
-    for (const name of this.#parents.keys()) if (!names.has(name)) this.#parents.delete(name);
-    for (const name of names) {
-      const link = links.get(name);
-      const state = link === undefined ? "missing" : link.up ? "up" : "down";
-      const before = this.#parents.get(name) ?? "up";
-      if (state !== before) log.warn(`the parent link ${name} is ${state}`);
-      if (state === "up" && before !== "up") leases.renew(this.#endpointsOn(name));
-      this.#parents.set(name, state);
+  async #lookAtParents(): Promise<void> {
+    const { leases, parents } = this.#parts;
+    const { returned, replaced } = await parents.look();
+    for (const name of replaced) for (const { id } of this.#endpointsOn(name)) this.#lost.add(id);
+    await this.#restoreTheLost();
+    for (const name of returned) leases.renew(this.#endpointsOn(name).map(({ id }) => id));
+  }
+
+  /** Endpoints whose links may have gone with their parents. */
+  async #restoreTheLost(): Promise<void> {
+    const { kernel, records } = this.#parts;
+    for (const id of this.#lost) {
+      const endpoint = records.endpoints.get(id);
+      if (endpoint?.progress !== "made" || endpoint.sandbox === undefined) {
+        this.#lost.delete(id);
+        this.#troubles.delete(id);
+        continue;
+      }
+      // Not there yet, or gone for good.
+      if ((await kernel.sandboxes.exists(endpoint.sandbox)) !== true) continue;
+      await this.#aloneWithEndpoint(endpoint.network, id, async () => {
+        const record = records.endpoints.get(id);
+        if (record?.progress === "made") await this.#restore(record);
+      });
     }
   }
 
-  #endpointsOn(parent: string): readonly EndpointId[] {
+  async #restore(endpoint: EndpointRecord): Promise<void> {
+    const { flavour, kernel, parents, records, log } = this.#parts;
+    const { id } = endpoint;
+    const network = records.networks.get(endpoint.network);
+    const parent = network && (await parents.find(network.parent));
+    if (!parent) return;
+    try {
+      if (await restoreEndpoint({ flavour, kernel }, endpoint, network, parent))
+        log.warn(`gave a container its link on ${parent.name} again`, { network: network.id, endpoint: id });
+      this.#lost.delete(id);
+      this.#troubles.delete(id);
+    } catch (error) {
+      const { message } = PluginError.from(error);
+      if (this.#troubles.get(id) !== message)
+        log.error("could not give a container its link again, and will retry", { endpoint: id, err: error });
+      this.#troubles.set(id, message);
+    }
+  }
+
+  #endpointsOn(parent: string): readonly EndpointRecord[] {
     const { records } = this.#parts;
     const networks = records.networks.all.filter((network) => network.parent === parent);
-    return networks.flatMap(({ id }) => endpointsOf(records, id).map((endpoint) => endpoint.id));
+    return networks.flatMap(({ id }) => endpointsOf(records, id));
   }
 
   async #buryTheDead(links: ReadonlyMap<string, Link>): Promise<void> {

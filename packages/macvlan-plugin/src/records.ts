@@ -59,6 +59,15 @@ export interface LinkRecord {
   readonly trouble?: string;
 }
 
+/** What a network's parent was when it was seen last, to know it again under another name. No promise. */
+export interface ParentRecord {
+  /** Its name, as the network has it. */
+  readonly id: string;
+  readonly index: number;
+  readonly mac: string;
+  readonly kind: string;
+}
+
 export interface EndpointRecord {
   readonly id: EndpointId;
   readonly network: NetworkId;
@@ -81,12 +90,13 @@ export interface LeaseRecord extends DhcpLease {
   readonly wish?: DhcpWish;
 }
 
-export const schema: Schema = { collections: ["networks", "endpoints", "links"], migrations: [] };
+export const schema: Schema = { collections: ["networks", "endpoints", "links", "parents"], migrations: [] };
 
 export interface Records {
   readonly networks: Mirror<NetworkRecord>;
   readonly endpoints: Mirror<EndpointRecord>;
   readonly links: Mirror<LinkRecord>;
+  readonly parents: Mirror<ParentRecord>;
 }
 
 export async function loadRecords(store: Store): Promise<Records> {
@@ -94,6 +104,7 @@ export async function loadRecords(store: Store): Promise<Records> {
     networks: await Mirror.load<NetworkRecord>(store, "networks"),
     endpoints: await Mirror.load<EndpointRecord>(store, "endpoints"),
     links: await Mirror.load<LinkRecord>(store, "links"),
+    parents: await Mirror.load<ParentRecord>(store, "parents"),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Leases } from "./dhcp/leases.ts";
 import { linkName } from "./naming.ts";
 import type { Flavour } from "./options.ts";
+import type { Parents } from "./parents.ts";
 import type { Reconciler } from "./reconcile.ts";
 import { endpointsOf, type EndpointRecord, type NetworkRecord, type Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
@@ -11,17 +12,19 @@ export interface StatusParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly leases: Leases;
+  readonly parents: Parents;
   readonly reconciler: Reconciler;
 }
 
 export type LanStatus = ReturnType<typeof status>;
 
-export function status({ flavour, records, removal, leases, reconciler }: StatusParts) {
+export function status(parts: StatusParts) {
+  const { flavour, records, removal, leases, reconciler } = parts;
   return {
     networks: records.networks.all.map((network) => ({
-      ...networkStatus(network, reconciler),
+      ...networkStatus(network, parts),
       endpoints: endpointsOf(records, network.id).map((endpoint) => ({
-        ...endpointStatus(flavour, endpoint),
+        ...endpointStatus(flavour, endpoint, reconciler),
         ...(endpoint.lease && { lease: { ...endpoint.lease, state: leases.state(endpoint.id) } }),
       })),
     })),
@@ -39,9 +42,9 @@ export function status({ flavour, records, removal, leases, reconciler }: Status
   };
 }
 
-function networkStatus(network: NetworkRecord, { parents, troubles }: Reconciler) {
+function networkStatus(network: NetworkRecord, { parents, reconciler: { troubles } }: StatusParts) {
   const { id, progress, internal, parent, mode, mtu, subnets, options } = network;
-  const state = parents.get(parent);
+  const state = parents.state(parent);
   return {
     id,
     progress,
@@ -49,6 +52,8 @@ function networkStatus(network: NetworkRecord, { parents, troubles }: Reconciler
     parent,
     /** As of the last look. */
     parentState: state,
+    /** When somebody renamed it. */
+    parentNow: parents.otherName(parent),
     ...mode,
     mtu,
     subnets,
@@ -57,6 +62,7 @@ function networkStatus(network: NetworkRecord, { parents, troubles }: Reconciler
   };
 }
 
-function endpointStatus(flavour: Flavour, { id, progress, addresses, mac, sandbox, trouble }: EndpointRecord) {
-  return { id, progress, link: linkName(flavour, id), addresses, mac, sandbox, trouble };
+function endpointStatus(flavour: Flavour, endpoint: EndpointRecord, { troubles }: Reconciler) {
+  const { id, progress, addresses, mac, sandbox, trouble } = endpoint;
+  return { id, progress, link: linkName(flavour, id), addresses, mac, sandbox, trouble: trouble ?? troubles.get(id) };
 }

@@ -30,6 +30,7 @@ export class FakeSandboxes implements Sandboxes {
       links,
       addresses: new FakeAddresses(inside, links),
       routes,
+      setIPv6: () => Promise.resolve(),
       take: async (name, as) => {
         const operation = "move into sandbox link";
         await this.#host.enter(operation, name);

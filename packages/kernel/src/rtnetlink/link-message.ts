@@ -53,6 +53,7 @@ export function decodeLink(payload: Buffer): Link {
     mac: macText(attrs.address ?? new Uint8Array()),
     mtu: attrs.mtu ?? 0,
     up: data.flags?.up === true,
+    ...(data.flags?.up === true && attrs.carrier === 0 && { noCarrier: true }),
     ...(attrs.master !== undefined && { master: attrs.master }),
     ...(attrs.ifalias !== undefined && { alias: attrs.ifalias }),
     ...(peer !== 0 && { peer }),

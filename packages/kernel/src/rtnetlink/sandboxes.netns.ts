@@ -41,6 +41,11 @@ inOwnNamespace("a sandbox", () => {
     expect(await kernel.links.get("m0")).toBeUndefined();
     expect(await sandbox.links.get("eth0")).toMatchObject({ kind: "macvlan", alias: "portolan m", up: false });
     await sandbox.addresses.add("eth0", "10.40.0.2/24");
+    await sandbox.setIPv6("eth0", false);
+    expect(await netns.run("cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6")).toBe("1\n");
+    await expect(sandbox.addresses.add("eth0", "fd00:40::2/64")).rejects.toMatchObject({ code: "EACCES" });
+    await sandbox.setIPv6("eth0", true);
+    await sandbox.addresses.add("eth0", "fd00:40::2/64");
     await sandbox.links.change("eth0", { up: true });
     await sandbox.routes.add({ destination: "0.0.0.0/0", link: "eth0", via: "10.40.0.1" });
     expect(JSON.parse(await netns.run("ip -json route show default"))).toMatchObject([{ gateway: "10.40.0.1" }]);

@@ -1,5 +1,5 @@
 // Sandboxes by the files that dockerd keeps them at, and a socket of our own inside for the time that one is open.
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { rt, type Protocol } from "netlink";
@@ -18,6 +18,8 @@ import { RtRoutes } from "./routes.ts";
 const NSFS = 0x6e736673;
 /** Where a managed plugin has the host's /run/docker. */
 const HOST = "/host/run/docker";
+/** Where it may write settings: not in its own /proc. */
+const HOST_SETTINGS = "/host/proc/sys/net";
 
 export class RtSandboxes implements Sandboxes {
   readonly #requests: Requests;
@@ -48,6 +50,7 @@ export class RtSandboxes implements Sandboxes {
       links,
       addresses: new RtAddresses(requests, links),
       routes: new RtRoutes(requests, links),
+      setIPv6: (link, isOn) => Promise.resolve().then(() => setIPv6(file, link, isOn)),
       take: (link, name) => this.#take(file, link, name),
       [Symbol.asyncDispose]() {
         requests[Symbol.dispose]();
@@ -68,6 +71,23 @@ export class RtSandboxes implements Sandboxes {
     } finally {
       closeSync(netNsFd);
     }
+  }
+}
+
+/** /proc/sys/net is that of whoever opens it. */
+function setIPv6(file: string, link: string, isOn: boolean): void {
+  const operation = "switch IPv6 of";
+  checkLinkName(link, operation);
+  const settings = existsSync(HOST_SETTINGS) ? HOST_SETTINGS : "/proc/sys/net";
+  const setting = `${settings}/ipv6/conf/${link}/disable_ipv6`;
+  const value = isOn ? "0" : "1";
+  try {
+    inNetworkNamespace(file, () => {
+      if (existsSync(setting) && readFileSync(setting, "utf8").trim() !== value) writeFileSync(setting, value);
+    });
+  } catch (error) {
+    if (error instanceof KernelError) throw error;
+    throw new KernelError({ operation, device: link, code: systemCode(error) ?? "EIO", cause: error });
   }
 }
 
