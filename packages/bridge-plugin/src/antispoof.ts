@@ -1,4 +1,5 @@
-// Containers send from their own MAC and IP addresses or not at all: a table of the bridge family, which sees every frame.
+// Containers send from their own MAC and IP addresses or not at all, and without ICC to no neighbour: a table of the bridge
+// family, which sees every frame.
 import ipaddr from "ipaddr.js";
 import type { Element } from "./layout.ts";
 import { portName } from "./naming.ts";
@@ -12,8 +13,15 @@ export const ANTISPOOF_SETS: readonly (readonly [name: string, properties: strin
   ["senders4", "type ifname . ether_addr . ipv4_addr"],
   ["senders6", "type ifname . ether_addr . ipv6_addr"],
   // nft has no name for it before 1.0.7: where neighbour advertisements have the address that they are about.
+  ["apart", "type ifname"],
   ["advertisers6", "typeof iifname . @th,64,128"],
 ];
+
+/**
+ * What br_netfilter lets pass between two ports of one bridge on purpose bears this mark from there to our own chain, where no
+ * route is chosen any more: "port" in ASCII.
+ */
+export const PUBLISHED_MARK = "0x706f7274";
 
 /**
  * What a container sends in good faith costs one look-up. ARP must tell the truth about both addresses, in the frame's header
@@ -27,6 +35,11 @@ export const ANTISPOOF_RULES = `
     iifname != @guarded accept
     ether type arp iifname . ether saddr . arp saddr ip @senders4 iifname . arp saddr ether . arp saddr ip @senders4 accept
     drop comment "from an address that is not the container's"
+  }
+  chain neighbours {
+    type filter hook forward priority 10; policy accept;
+    ether type arp accept comment "an answer from a published port finds its way by it"
+    iifname @apart oifname @apart meta mark != ${PUBLISHED_MARK} drop comment "containers of a network without ICC"
   }
   chain advertisers {
     icmpv6 type { nd-router-advert, nd-redirect } drop comment "the way out is the gateway's to tell"
@@ -48,6 +61,11 @@ export function antispoofElements({ id, mac, addresses, antispoof }: EndpointRec
     ...["::", ...own6].map((address) => ({ set: "senders6", text: `${port} . ${mac} . ${address}` }) as const),
     ...own6.map((address) => ({ set: "advertisers6", text: `${port} . ${hexadecimal(address)}` }) as const),
   ];
+}
+
+/** Of a network without ICC. */
+export function apartElements({ id }: EndpointRecord): readonly Element[] {
+  return [{ set: "apart", text: `"${portName(id)}"` }];
 }
 
 /** The address that Linux gives a link by itself: the MAC address in the modified EUI-64 format (RFC 4291, appendix A). */

@@ -59,8 +59,15 @@ export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: 
   await firewall.remove(layout.elements);
 }
 
+const BRIDGE_CALLS_IPTABLES = "net/bridge/bridge-nf-call-iptables";
+
 /** @throws PluginError when a stranger has the link's name, KernelError */
-export async function applyEndpoint(kernel: Kernel, layout: EndpointLayout, undo: Undo): Promise<void> {
+export async function applyEndpoint(
+  kernel: Kernel,
+  firewall: Pick<Firewall, "keepsNeighboursApart">,
+  layout: EndpointLayout,
+  undo: Undo,
+): Promise<void> {
   const { veth, isolated, limits, limiter } = layout;
   await applyVeth(kernel, veth, undo);
   if (limits) {
@@ -71,8 +78,11 @@ export async function applyEndpoint(kernel: Kernel, layout: EndpointLayout, undo
     }
     await kernel.shaping.limit(veth.name, limits, limiter);
   }
+  if (!isolated) return;
+  // br_netfilter leads a container to a published port of its own network inside the bridge, between ports that must be able to.
+  const isLed = firewall.keepsNeighboursApart && (await kernel.sysctls.get(BRIDGE_CALLS_IPTABLES)) === "1";
   // A port that changes its bridge comes back with none of its flags.
-  if (isolated) await kernel.links.changePort(veth.name, { isolated });
+  await kernel.links.changePort(veth.name, { isolated: !isLed });
 }
 
 async function applyVeth(kernel: Kernel, veth: VethSpec, undo: Undo): Promise<void> {

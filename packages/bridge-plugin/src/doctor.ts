@@ -1,6 +1,7 @@
 // `ts-bridge doctor`: what of this host keeps the driver's networks from working.
 import { openKernel, type Kernel, type Link } from "@portolan/kernel";
 import { askAdmin, doctor as doctorCommand, PluginError, type Check, type Command, type Finding } from "@portolan/sdk";
+import { ANTISPOOF_TABLE } from "./antispoof.ts";
 import { TABLE } from "./firewall.ts";
 import { BRIDGE_PREFIX, idInAlias } from "./naming.ts";
 import type { BridgeStatus } from "./status.ts";
@@ -96,6 +97,7 @@ async function ruleset({ nftables }: Kernel): Promise<{ chains: readonly Chain[]
 }
 
 const isIptables = ({ family, table }: Chain) => (family === "ip" || family === "ip6") && table === "filter";
+const isOurs = ({ family, table }: Chain) => [TABLE, ANTISPOOF_TABLE].includes(`${family} ${table}`);
 const rulesIn = (rules: readonly Rule[], { family, table, name }: Chain) =>
   rules.filter((rule) => rule.family === family && rule.table === table && rule.chain === name);
 
@@ -119,7 +121,7 @@ async function forwardPolicy(kernel: Kernel): Promise<readonly Finding[]> {
 async function otherFirewalls(kernel: Kernel): Promise<readonly Finding[]> {
   const { chains, rules } = await ruleset(kernel);
   return chains
-    .filter((chain) => chain.hook === "forward" && !isIptables(chain) && `${chain.family} ${chain.table}` !== TABLE)
+    .filter((chain) => chain.hook === "forward" && !isIptables(chain) && !isOurs(chain))
     .filter((chain) => {
       const [last] = rulesIn(rules, chain).at(-1)?.expr.slice(-1) ?? [];
       return chain.policy === "drop" || (last !== undefined && ("drop" in last || "reject" in last));
@@ -149,7 +151,8 @@ async function bridgeNetfilter({ sysctls }: Kernel, status: BridgeStatus | undef
   const secluded = (status?.networks ?? []).filter(
     ({ options }) => options["com.docker.network.bridge.enable_icc"] === "false",
   );
-  if (!isOn || secluded.length === 0) return [];
+  // Otherwise our table of the bridge family lets these pass.
+  if (!isOn || secluded.length === 0 || status?.firewall.withoutAntispoof === undefined) return [];
   const found =
     "it is on, so containers of a network without ICC do not reach a neighbour's published port through the host";
   return [note(found, "sysctl -w net.bridge.bridge-nf-call-iptables=0")];

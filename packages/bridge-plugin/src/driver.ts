@@ -19,7 +19,7 @@ import {
   type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { lookAtLink } from "./adoption.ts";
-import { antispoofElements } from "./antispoof.ts";
+import { antispoofElements, apartElements } from "./antispoof.ts";
 import { applyEndpoint, applyNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureForwarding } from "./forwarding.ts";
@@ -136,9 +136,10 @@ export class BridgeDriver implements NetworkDriver {
       await records.putEndpoint(plan.record);
       undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
     }
-    await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
+    await applyEndpoint(kernel, firewall, endpointLayout(plan.record, plan.network), undo);
     if (isNew) {
-      const own = antispoofElements(plan.record);
+      const apart = plan.network.icc === false ? apartElements(plan.record) : [];
+      const own = [...antispoofElements(plan.record), ...apart];
       undo.add("forget what the endpoint may send from", () => firewall.withdraw(own));
       await firewall.publish(own);
     }

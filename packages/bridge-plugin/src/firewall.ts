@@ -1,7 +1,7 @@
 // Our nftables table: rules that are written once, and sets in which each network has a few elements.
 import { isDeepStrictEqual } from "node:util";
 import { isKernelError, type KernelError, type Nftables } from "@portolan/kernel";
-import { ANTISPOOF_RULES, ANTISPOOF_SETS, ANTISPOOF_TABLE } from "./antispoof.ts";
+import { ANTISPOOF_RULES, ANTISPOOF_SETS, ANTISPOOF_TABLE, PUBLISHED_MARK } from "./antispoof.ts";
 import type { Element } from "./layout.ts";
 
 /** Ours alone: the other drivers have tables of their own, so that none can take another's rules away. */
@@ -46,6 +46,8 @@ const RULES = `
   chain forward {
     type filter hook forward priority 0; policy accept;
     iifname . oifname @within oifname != @secluded accept comment "inside one network, where br_netfilter shows it to us"
+    iifname . oifname @within ct status dnat meta mark set ${PUBLISHED_MARK} accept comment "a neighbour's published port"
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } iifname . oifname @within meta mark set ${PUBLISHED_MARK} accept
     iifname @internal drop
     oifname @internal drop
     ct state established,related accept
@@ -112,6 +114,11 @@ export class Firewall {
   /** Why containers may send from any address, if they may: nftables for bridges is a module that kernels can lack. */
   get withoutAntispoof(): string | undefined {
     return this.#withoutAntispoof?.message;
+  }
+
+  /** Whether the table of the bridge family keeps containers without ICC apart. */
+  get keepsNeighboursApart(): boolean {
+    return this.#withoutAntispoof === undefined;
   }
 
   /**

@@ -1,7 +1,7 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
 import type { Kernel, RulesetChange } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
-import { ANTISPOOF_TABLE, antispoofElements } from "./antispoof.ts";
+import { ANTISPOOF_TABLE, antispoofElements, apartElements } from "./antispoof.ts";
 import { dockersAmong } from "./dockers.ts";
 import { TABLE, type Firewall } from "./firewall.ts";
 import { networkLayout, type Element } from "./layout.ts";
@@ -215,6 +215,9 @@ function recordedElements(records: Records, links: readonly string[]): readonly 
     ...networks.flatMap((network) => networkLayout(network).elements),
     // As long as it has a link, it may send.
     ...records.endpoints.flatMap((endpoint) => antispoofElements(endpoint)),
+    ...records.endpoints
+      .filter((endpoint) => records.network(endpoint.network)?.icc === false)
+      .flatMap((endpoint) => apartElements(endpoint)),
     ...endpoints.flatMap((endpoint) => portElements(endpoint)),
     ...endpoints.flatMap((endpoint) => {
       const network = records.network(endpoint.network);

@@ -29,6 +29,7 @@ export interface Element {
     | "publishedAt6"
     | "hairpin4"
     | "hairpin6"
+    | "apart"
     | "guarded"
     | "senders4"
     | "senders6"

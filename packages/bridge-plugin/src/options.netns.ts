@@ -115,9 +115,12 @@ inOwnNamespace("the options of a network, on the real kernel", () => {
     await second.run("ip route add 10.40.0.2/32 via 10.40.0.1");
     expect(await fetchFrom(second, "10.40.0.2")).toBeUndefined();
     expect(await fetchFrom(first, OUTSIDE.outside)).toBe(OUTSIDE.host);
-    // Where br_netfilter shows bridged frames to DNAT, they never leave the bridge, which keeps isolated ports apart.
-    await host.kernel.sysctls.set("net/bridge/bridge-nf-call-iptables", "0");
-    expect(await fetchFrom(second, "10.40.0.1", 18080)).toBe("10.40.0.1");
+    // Where br_netfilter shows bridged frames to DNAT, they never leave the bridge.
+    for (const value of ["1", "0"]) {
+      await host.kernel.sysctls.set("net/bridge/bridge-nf-call-iptables", value);
+      expect(await fetchFrom(second, "10.40.0.1", 18080)).toBe(value === "1" ? "10.40.0.3" : "10.40.0.1");
+      for (const address of WEB) expect(await fetchFrom(second, address)).toBeUndefined();
+    }
   });
 
   it("without masquerading the world sees containers' own addresses", async () => {

@@ -140,7 +140,7 @@ export class Reconciler implements AsyncDisposable {
       for (const endpoint of records.endpointsOf(network.id)) {
         // A link that has gone went with its container; a new one would have nobody at its other end.
         if (endpoint.progress !== "made" || !links.has(portName(endpoint.id))) continue;
-        await applyEndpoint(kernel, endpointLayout(endpoint, network), undo);
+        await applyEndpoint(kernel, firewall, endpointLayout(endpoint, network), undo);
         if (endpoint.ports) await letHairpin(kernel, endpoint);
       }
       this.#troubles.delete(network.id);

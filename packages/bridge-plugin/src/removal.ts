@@ -1,7 +1,7 @@
 // Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
 import type { Kernel } from "@portolan/kernel";
 import { PluginError, type Logger, type EndpointId, type Metrics, type NetworkId } from "@portolan/sdk";
-import { antispoofElements } from "./antispoof.ts";
+import { antispoofElements, apartElements } from "./antispoof.ts";
 import { removeLink, removeNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
@@ -74,7 +74,7 @@ export class Removal {
       const networkRecord = records.network(network);
       if (record.open && networkRecord) await firewall.withdraw(openElements(record, networkRecord));
       await this.#removeLinks(id, record.limits?.out ? [portName(id), limiterName(id)] : [portName(id)]);
-      await firewall.withdraw(antispoofElements(record));
+      await firewall.withdraw([...antispoofElements(record), ...apartElements(record)]);
     } catch (error) {
       log.warn("could not remove the endpoint's link, and will try again", { network, endpoint: id, err: error });
       const { ports: _unpublished, ...rest } = record;
