@@ -138,6 +138,15 @@ onEveryEngineWithIpam("what is asked of ts-ipam", ({ row, engine }) => {
     expect(JSON.parse(await ipam(host, "leaks", "--json"))).toEqual({ leaks: [], released: false });
   });
 
+  row("is not a subnet that a resolver of the host is in", async (host) => {
+    const before = await host.must(["cat", "/etc/resolv.conf"]);
+    const write = (text: string) => host.must(["sh", "-c", `printf '%s\\n' "$0" > /etc/resolv.conf`, text]);
+    await write("nameserver 10.64.0.53");
+    await createNetwork(host, "hansa", "bridge");
+    await write(before);
+    expect((await ipamConfigOf(host, "hansa"))[0]?.Subnet).toBe("10.64.1.0/24");
+  });
+
   row("comes from the pools that its flags name, until they are used up", async (host) => {
     await host.stopPlugin("ts-ipam");
     await host.startPlugin("ts-ipam", ["--default-pool", "10.99.0.0/25,size=26", "--default-pool", "10.98.0.0/26"]);

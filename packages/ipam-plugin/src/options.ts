@@ -53,7 +53,7 @@ export const poolOptions = optionTable(
       keys: ["portolan.sticky"],
       type: oneOf("no", "mac", "name"),
       default: "no",
-      help: "Give an address back to the container that had it before, known by its MAC address or by its name (engines that tell it).",
+      help: "Give an address back to the container that had it before, known by its MAC address or by its name, which Docker up to 28.5 does not tell.",
     }),
     reserve: option({
       keys: [RESERVE],
