@@ -67,4 +67,28 @@ describe("a journal", () => {
     await third;
     expect(undone).toEqual(["two", "one"]);
   });
+
+  it("writes with the next commit what could not be written, as it is by then", async () => {
+    const store = new SlowStore();
+    const journal = new Journal(store as unknown as Store);
+    let value = "borrowed";
+    journal.note("shared", "claims", () => value);
+    await turn();
+    store.commits[0]!.end(new Error("the disk is full"));
+    await turn();
+    value = "given back";
+    journal.note("addresses", "a", () => 1);
+    const written = journal.durable(() => undefined);
+    await turn();
+    store.commits[1]!.end();
+    await written;
+    expect(store.commits[1]!.changes).toEqual([
+      { collection: "shared", key: "claims", value: "given back" },
+      { collection: "addresses", key: "a", value: 1 },
+    ]);
+    journal.note("addresses", "b", () => 2);
+    await turn();
+    expect(store.commits[2]!.changes).toHaveLength(1);
+    store.commits[2]!.end();
+  });
 });
