@@ -34,9 +34,10 @@ const REST_MS = 500;
 const LOOK_MS = 30_000;
 
 /**
- * What others did to our table since it was last put right. `lost`: the kernel could not tell all, so it has to be read.
+ * What others did to our tables since they were last put right. `unlooked`: nothing that we know of, and a look is due. `lost`:
+ * the kernel could not tell all, so they have to be read.
  */
-type Harm = "none" | "lost" | "touched";
+type Harm = "none" | "unlooked" | "lost" | "touched";
 
 export class FirewallGuard implements AsyncDisposable {
   readonly #parts: GuardParts;
@@ -98,7 +99,7 @@ export class FirewallGuard implements AsyncDisposable {
   /** Most of what others do is none of our business; reading our table each time would cost as much as it holds. */
   #hear({ tables, lost }: RulesetChange): void {
     if (tables.has(TABLE) || tables.has(ANTISPOOF_TABLE)) this.#harm = "touched";
-    else if (lost && this.#harm === "none") this.#harm = "lost";
+    else if (lost && this.#harm !== "touched") this.#harm = "lost";
     this.#mendSoon();
   }
 
@@ -111,7 +112,10 @@ export class FirewallGuard implements AsyncDisposable {
   #mendIn(ms: number): void {
     clearTimeout(this.#timer);
     if (this.#closing.signal.aborted) return;
-    this.#timer = setTimeout(() => void this.#mendNow(), ms).unref();
+    this.#timer = setTimeout(() => {
+      if (!this.#changed && this.#harm === "none") this.#harm = "unlooked";
+      void this.#mendNow();
+    }, ms).unref();
   }
 
   /** One at a time; the next follows in due course. */
@@ -157,6 +161,7 @@ export class FirewallGuard implements AsyncDisposable {
   /** @returns whether that was necessary */
   async #putBack(): Promise<boolean> {
     const harm = this.#harm;
+    if (harm === "none") return false;
     // Whoever touches the table from here on has done so after this.
     this.#harm = "none";
     try {
@@ -173,7 +178,7 @@ export class FirewallGuard implements AsyncDisposable {
   async #isWhole(harm: Harm): Promise<boolean> {
     const { firewall, records } = this.#parts;
     if (!(await firewall.isIntact())) return false;
-    return harm === "none" || firewall.hasAsManyAs(recordedElements(records, await this.#links()));
+    return harm !== "lost" || firewall.hasAsManyAs(recordedElements(records, await this.#links()));
   }
 
   /**
