@@ -67,7 +67,8 @@ export class LanDriver implements NetworkDriver {
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
       await using undo = new Undo();
       if (records.networks.get(id)?.progress === "made") call.madeBefore?.();
-      else {
+      // Where the parent is there, the kernel has nothing of a network without containers, and the record is all.
+      else if (links.length > 0) {
         await records.networks.put(record);
         undo.add("forget the network", async () => {
           await records.networks.forget(id);

@@ -35,9 +35,10 @@ export class Removal {
   /** With all its endpoints; to be called alone with all parents. What can't be removed is pending afterwards. */
   async network(record: NetworkRecord): Promise<void> {
     const { records } = this.#parts;
+    const endpoints = endpointsOf(records, record.id);
     // From here on a crash must not bring it back.
-    if (record.progress !== "removing") await records.networks.put({ ...record, progress: "removing" });
-    for (const endpoint of endpointsOf(records, record.id)) await this.endpoint(endpoint);
+    if (endpoints.length > 0) await records.networks.put({ ...record, progress: "removing" });
+    for (const endpoint of endpoints) await this.endpoint(endpoint);
     // An endpoint that is still to be removed needs its network no longer.
     await records.networks.forget(record.id);
     await this.unusedLinks();
