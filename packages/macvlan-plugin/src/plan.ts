@@ -235,7 +235,7 @@ function leasedWaysOut({ gateway, routes }: LeaseRecord): JoinReply {
   return { gateway, ...(staticRoutes.length > 0 && { staticRoutes }) };
 }
 
-export function missingParent({ parent }: Pick<NetworkRecord, "parent">): PluginError {
+function missingParent({ parent }: Pick<NetworkRecord, "parent">): PluginError {
   return new PluginError(`the requested parent interface ${parent} was not found on the Docker host`, {
     hint: '"ip link" lists those that there are. Bring it back, or create the network again on another one.',
   });

@@ -60,7 +60,7 @@ export interface LinkRecord {
 }
 
 /** What a network's parent was when it was seen last, to know it again under another name. No promise. */
-export interface ParentRecord {
+interface ParentRecord {
   /** Its name, as the network has it. */
   readonly id: string;
   readonly index: number;
