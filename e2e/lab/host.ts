@@ -28,6 +28,7 @@ const executables: Readonly<Record<string, string>> = {
   "ts-macvlan": "packages/macvlan-plugin/dist/ts-macvlan.js",
   "ts-ipvlan": "packages/macvlan-plugin/dist/ts-ipvlan.js",
   "ts-ipam": "packages/ipam-plugin/dist/main.js",
+  "ts-overlay": "packages/overlay-plugin/dist/main.js",
 };
 
 export class Host implements AsyncDisposable {

@@ -1,0 +1,59 @@
+// Networks of ts-overlay, as users make them and look at them.
+import type { Host } from "./host.ts";
+import type { Result } from "./command.ts";
+
+/**
+ * The network of this name, with subnets that follow from it. Each host gives addresses out of a range of its own, so that
+ * Docker's IPAM needs to know nothing of the others.
+ */
+export function createWords(host: Host, name: string, ...flags: string[]): string[] {
+  const number = host.name.slice(1);
+  const net = 20 + (Buffer.from(name).reduce((sum, byte) => sum + byte, 0) % 200);
+  const subnets = ["--ipv6", "--subnet", `10.${net}.0.0/16`, "--subnet", `fd00:${net}::/64`];
+  const ranges = ["--ip-range", `10.${net}.${number}.0/24`, "--ip-range", `fd00:${net}::${number}:0/112`];
+  return [
+    "network",
+    "create",
+    "-d",
+    "ts-overlay",
+    "-o",
+    `portolan.network=${name}`,
+    ...subnets,
+    ...ranges,
+    ...flags,
+    name,
+  ];
+}
+
+export async function createNetwork(host: Host, name: string, ...flags: string[]): Promise<void> {
+  await host.docker(...createWords(host, name, ...flags));
+}
+
+export interface OverlayFacts {
+  readonly networks: readonly {
+    readonly name: string;
+    readonly vni: number;
+    readonly mtu: number;
+    readonly hosts: readonly string[];
+    readonly endpoints: { readonly here: number; readonly elsewhere: number };
+    readonly bridge: string;
+    readonly link: string;
+    readonly trouble?: string;
+  }[];
+  readonly peers: readonly { readonly host: string; readonly vtep: string; readonly alive: boolean }[];
+  readonly pendingDeletes: readonly { readonly id: string; readonly trouble?: string }[];
+  readonly staleEntries: number;
+  readonly trouble?: string;
+}
+
+/** What ts-overlay tells of itself. */
+export async function overlayStatus(host: Host): Promise<OverlayFacts> {
+  const answer = await host.get("/run/portolan/ts-overlay.sock", "/status");
+  if (answer?.status !== 200) throw new Error(`ts-overlay on ${host.name} tells nothing of itself`);
+  return JSON.parse(answer.body) as OverlayFacts;
+}
+
+/** Runs `ts-overlay` on the host as an operator would. */
+export function overlay(host: Host, ...words: string[]): Promise<Result> {
+  return host.exec(["node", "/opt/portolan/packages/overlay-plugin/dist/main.js", ...words]);
+}

@@ -1,0 +1,21 @@
+// What the commands may ask of the running driver, beside its status.
+import type { AdminAction } from "@portolan/sdk";
+import type { SharedStore } from "@portolan/state";
+import { forget } from "./cluster/forget.ts";
+import type { Overlay } from "./overlay.ts";
+
+export function actionsOn(
+  overlay: Pick<Overlay, "endpoints">,
+  shared: SharedStore,
+  host: string,
+): Record<string, AdminAction> {
+  return {
+    endpoints: (body) => overlay.endpoints(field(body, "network")),
+    forget: async (body) => ({ networks: await forget(shared, host, field(body, "host")) }),
+  };
+}
+
+function field(body: unknown, name: string): string {
+  const value = (body as Record<string, unknown> | null)?.[name];
+  return typeof value === "string" ? value : "";
+}

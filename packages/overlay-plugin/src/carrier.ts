@@ -1,0 +1,128 @@
+// One network that this host carries: its part of the cluster followed, its link told, and its own entries kept right there.
+import type { Kernel, LinkHandle } from "@portolan/kernel";
+import { endpointLock, type KeyedLocks, type Logger } from "@portolan/sdk";
+import { follow, type Following, type SharedStore } from "@portolan/state";
+import { announce, withdraw, type Announcement } from "./cluster/announce.ts";
+import { agreedKey, asNetwork, networkRoot, type EndpointEntry, type NetworkEntry } from "./cluster/keys.ts";
+import { join } from "./cluster/membership.ts";
+import type { Peers } from "./cluster/peers.ts";
+import { Forwarding, type Repair } from "./forwarding.ts";
+import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
+
+export interface CarrierParts {
+  readonly kernel: Kernel;
+  readonly store: SharedStore;
+  readonly peers: Peers;
+  readonly records: Records;
+  readonly locks: KeyedLocks;
+  readonly log: Logger;
+  readonly host: string;
+  readonly vtep: string;
+  /** Called when the cluster's entries were read anew, and this host's may be missing. */
+  readonly onReplaced: (carrier: Carrier) => void;
+}
+
+export class Carrier implements AsyncDisposable {
+  readonly network: NetworkRecord;
+  readonly forwarding: Forwarding;
+  readonly #parts: CarrierParts;
+  readonly #following: Following;
+  readonly #listening: Disposable;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #agreed: NetworkEntry | undefined;
+
+  constructor(network: NetworkRecord, parts: CarrierParts) {
+    const { kernel, store, peers, records, log, host, vtep, onReplaced } = parts;
+    const { id, name, peerTimeout } = network;
+    this.network = network;
+    this.#parts = parts;
+    const isLocal = (address: string) => records.endpointsOf(id).some(({ addresses }) => addresses.includes(address));
+    this.forwarding = new Forwarding({ kernel, peers, log, host, vtep, peerTimeout, isLocal });
+    this.#listening = peers.listen((peer) => this.#peerChanged(peer));
+    for (const peer of peers.all.keys()) this.#peerChanged(peer);
+    void peers.first.then(() => this.forwarding.peersKnown());
+    const key = agreedKey(name);
+    this.#following = follow(store, networkRoot(name), {
+      replaced: (entries) => {
+        this.#agreed = asNetwork(entries.find((entry) => entry.key === key)?.value);
+        this.forwarding.replaced(entries);
+        onReplaced(this);
+      },
+      changed: (entry) => {
+        if (entry.key === key) this.#agreed = asNetwork(entry.value);
+        this.forwarding.changed(entry);
+      },
+    });
+  }
+
+  /** The hosts that have the network, as far as this one knows. */
+  get members(): readonly string[] {
+    return this.#agreed?.members ?? [];
+  }
+
+  get first(): Promise<void> {
+    return this.#following.first;
+  }
+
+  attach(link: LinkHandle): Promise<Repair> {
+    return this.forwarding.attach(link);
+  }
+
+  announcement({ id, addresses, mac }: EndpointRecord): Announcement {
+    const entry: EndpointEntry = { host: this.#parts.host, endpoint: id.slice(0, 12), mac };
+    return { network: this.network.name, addresses, entry };
+  }
+
+  /**
+   * Puts back what the cluster has lost of this host's, as when etcd was restored from an older copy, and takes away what
+   * this host has no more, as when a container went while etcd was away.
+   * @throws PluginError when the cluster has agreed on something else by now, StoreAway
+   */
+  async repair(): Promise<void> {
+    const { store, host, records, locks } = this.#parts;
+    if (!this.forwarding.synced) return;
+    const { id, name } = this.network;
+    if (this.#agreed?.members.includes(host) !== true) await join(store, host, { ...this.network }, this.network);
+    for (const { id: endpoint } of records.endpointsOf(id)) {
+      await locks.run(endpointLock(id, endpoint), "repair", async () => {
+        const record = records.endpoint(endpoint);
+        if (record?.progress === "made" && !this.#isAnnounced(record)) await announce(store, this.announcement(record));
+      });
+    }
+    for (const [address, entry] of [...this.forwarding.entries]) {
+      if (entry.host !== host || this.#isHere(entry)) continue;
+      await withdraw(store, { network: name, addresses: [address], entry });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listening[Symbol.dispose]();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.forwarding.detach();
+    await this.#following[Symbol.asyncDispose]();
+    await this.forwarding.settled();
+  }
+
+  #isAnnounced(record: EndpointRecord): boolean {
+    const { entry, addresses } = this.announcement(record);
+    return addresses.every((address) => {
+      const told = this.forwarding.entries.get(address);
+      return told?.host === entry.host && told.endpoint === entry.endpoint && told.mac === entry.mac;
+    });
+  }
+
+  #isHere({ endpoint }: EndpointEntry): boolean {
+    return this.#parts.records.endpointsOf(this.network.id).some(({ id }) => id.startsWith(endpoint));
+  }
+
+  #peerChanged(peer: string): void {
+    this.forwarding.hostChanged(peer);
+    if (this.#parts.peers.get(peer)?.awaySince === undefined) return;
+    // A little later than the moment itself, or a clock that counts coarsely would say not yet.
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.forwarding.hostChanged(peer);
+    }, this.network.peerTimeout + 50).unref();
+    this.#timers.add(timer);
+  }
+}

@@ -1,0 +1,62 @@
+// `ts-overlay networks`, `peers`, `endpoints`, `forget`: tables for people, --json for programs, asked of the running driver.
+import { askAdmin, textTable, type Command, type CommandCall, type CommonSettings } from "@portolan/sdk";
+import type { EndpointStatus, OverlayStatus } from "./status.ts";
+
+/** A command that asks the driver one thing and shows the answer. */
+function shows<Answer>(
+  command: Omit<Command, "run" | "flags">,
+  ask: (call: CommandCall<CommonSettings>) => Promise<Answer>,
+  print: (answer: Answer) => string,
+): Command {
+  return {
+    ...command,
+    flags: { json: "As JSON." },
+    async run(call) {
+      const answer = await ask(call);
+      call.print(call.flags.has("json") ? JSON.stringify(answer, undefined, 2) : print(answer));
+    },
+  };
+}
+
+const status = async ({ settings: { admin } }: CommandCall<CommonSettings>) =>
+  (await askAdmin(admin, "status")) as OverlayStatus;
+
+export const commands = {
+  networks: shows({ summary: "The networks that this host carries." }, status, ({ networks, trouble }) =>
+    [
+      textTable(
+        ["NETWORK", "ID", "VNI", "PORT", "MTU", "SUBNETS", "HOSTS", "HERE", "ELSEWHERE", "TROUBLE"],
+        networks.map(({ name, id, vni, port, mtu, subnets, hosts, endpoints, trouble: why = "" }) => [
+          ...[name === id ? "-" : name, id.slice(0, 12), String(vni), String(port), String(mtu), subnets.join(" ")],
+          ...[hosts.length, endpoints.here, endpoints.elsewhere].map(String),
+          why,
+        ]),
+      ),
+      ...(trouble === undefined ? [] : [`The cluster: ${trouble}`]),
+    ].join("\n"),
+  ),
+  peers: shows({ summary: "The hosts of the cluster, and which of them are away." }, status, ({ peers, host }) =>
+    textTable(
+      ["HOST", "ADDRESS", "STATE", "NETWORKS"],
+      peers.map(({ host: name, vtep = "", alive, away = 0, networks }) => [
+        ...[name, vtep, name === host ? "this host" : alive ? "alive" : `away for ${away} s`, networks.join(" ")],
+      ]),
+    ),
+  ),
+  endpoints: shows(
+    { summary: "The containers of a network, on all hosts.", operands: ["NETWORK"] },
+    async ({ settings: { admin }, operands: [network] }) =>
+      (await askAdmin(admin, "endpoints", { network })) as readonly EndpointStatus[],
+    (endpoints) =>
+      textTable(
+        ["ADDRESS", "HOST", "ENDPOINT", "MAC", "NAMES"],
+        endpoints.map(({ address, host, endpoint, mac, names }) => [address, host, endpoint, mac, names.join(" ")]),
+      ),
+  ),
+  forget: shows(
+    { summary: "Takes a host that is gone for good out of the cluster.", operands: ["HOST"] },
+    async ({ settings: { admin }, operands: [host] }) =>
+      (await askAdmin(admin, "forget", { host })) as { readonly networks: readonly string[] },
+    ({ networks }) => (networks.length === 0 ? "It was in no network." : `It was in ${networks.join(", ")}.`),
+  ),
+} satisfies Record<string, Command>;

@@ -1,0 +1,124 @@
+// Which hosts have a network, and what they agreed on: made by the first, joined by the others, gone with the last.
+import { PluginError } from "@portolan/sdk";
+import type { Condition, SharedStore } from "@portolan/state";
+import {
+  agreedKey,
+  asEndpoint,
+  asNetwork,
+  networkRoot,
+  vniKey,
+  type Agreement,
+  type NetworkEntry,
+  type VniEntry,
+} from "./keys.ts";
+import { candidateVni } from "./vni.ts";
+
+/** What a host asks for; what it leaves open is as the cluster has it, or as `defaults` say when it is the first. */
+export interface NetworkWish {
+  readonly name: string;
+  readonly internal: boolean;
+  readonly subnets: readonly string[];
+  readonly vni?: number;
+  readonly port?: number;
+  readonly mtu?: number;
+  readonly peerTimeout?: number;
+}
+
+export type Defaults = Pick<Agreement, "port" | "mtu" | "peerTimeout">;
+
+/** Enough for as many networks with neighbouring numbers. */
+const VNI_ATTEMPTS = 1_000;
+
+/**
+ * Enters a host into a network, which is made when there is none.
+ * @throws PluginError when the cluster has agreed on something else, StoreAway
+ */
+export async function join(
+  store: SharedStore,
+  host: string,
+  wish: NetworkWish,
+  defaults: Defaults,
+): Promise<NetworkEntry> {
+  const key = agreedKey(wish.name);
+  for (let attempt = 0; attempt < VNI_ATTEMPTS;) {
+    const found = await store.get(key);
+    if (found) {
+      const entry = asNetwork(found.value);
+      if (!entry) throw new PluginError(`${key} in ${store.name} is none of ts-overlay's`, { hint: "Remove it." });
+      mustAgree(entry, wish);
+      if (entry.members.includes(host)) return entry;
+      const joined = { ...entry, members: [...entry.members, host] };
+      if (await store.transact([{ key, revision: found.revision }], [{ key, value: joined }])) return joined;
+      continue;
+    }
+    const vni = wish.vni ?? candidateVni(wish.name, attempt);
+    const { internal, subnets, port, mtu, peerTimeout } = { ...defaults, ...wish };
+    const entry: NetworkEntry = { vni, port, mtu, internal, subnets, peerTimeout, members: [host] };
+    const claim: VniEntry = { network: wish.name };
+    const conditions: Condition[] = [
+      { key, absent: true },
+      { key: vniKey(vni), absent: true },
+    ];
+    const writes = [
+      { key, value: entry },
+      { key: vniKey(vni), value: claim },
+    ];
+    if (await store.transact(conditions, writes)) return entry;
+    const holder = (await store.get(vniKey(vni)))?.value as VniEntry | undefined;
+    if (!holder || holder.network === wish.name) continue;
+    if (wish.vni !== undefined) {
+      throw new PluginError(`the VNI ${vni} is the network ${holder.network}'s`, {
+        hint: "Choose another one for com.docker.network.driver.overlay.vxlanid_list, or leave the option out.",
+      });
+    }
+    attempt += 1;
+  }
+  throw new PluginError(`found no free VNI for the network ${wish.name}`, {
+    hint: "Choose one: -o com.docker.network.driver.overlay.vxlanid_list=…",
+  });
+}
+
+/** Takes a host out, with whatever it had there; the last one takes the network with it. @throws StoreAway */
+export async function leave(store: SharedStore, host: string, name: string): Promise<void> {
+  const key = agreedKey(name);
+  const { entries } = await store.list(networkRoot(name));
+  for (const { key: own, value, revision } of entries) {
+    if (asEndpoint(value)?.host === host)
+      await store.transact([{ key: own, revision }], [{ key: own, value: undefined }]);
+  }
+  for (;;) {
+    const found = await store.get(key);
+    const entry = asNetwork(found?.value);
+    if (!found || !entry?.members.includes(host)) return;
+    const members = entry.members.filter((member) => member !== host);
+    const condition = { key, revision: found.revision };
+    const writes =
+      members.length > 0
+        ? [{ key, value: { ...entry, members } }]
+        : [
+            { key, value: undefined },
+            { key: vniKey(entry.vni), value: undefined },
+          ];
+    if (await store.transact([condition], writes)) return;
+  }
+}
+
+/** @throws PluginError naming each option that differs, here and there */
+function mustAgree(entry: NetworkEntry, wish: NetworkWish): void {
+  const words: [string, unknown, unknown][] = [
+    ["--subnet", wish.subnets.join(", "), entry.subnets.join(", ")],
+    ["--internal", wish.internal, entry.internal],
+    ["com.docker.network.driver.overlay.vxlanid_list", wish.vni ?? entry.vni, entry.vni],
+    ["portolan.vxlan-port", wish.port ?? entry.port, entry.port],
+    ["com.docker.network.driver.mtu", wish.mtu ?? entry.mtu, entry.mtu],
+    ["portolan.peer-timeout", milliseconds(wish.peerTimeout ?? entry.peerTimeout), milliseconds(entry.peerTimeout)],
+  ];
+  const differing = words.filter(([, here, there]) => here !== there);
+  if (differing.length === 0) return;
+  const told = differing.map(([option, here, there]) => `${option} is ${String(there)} there and ${String(here)} here`);
+  throw new PluginError(`the network ${wish.name} exists on ${entry.members.join(", ")}, and ${told.join("; ")}`, {
+    hint: "Create it with the same options on all hosts, or choose another portolan.network.",
+  });
+}
+
+const milliseconds = (length: number) => (length % 1000 === 0 ? `${length / 1000}s` : `${length}ms`);

@@ -1,0 +1,177 @@
+// The protocol's verbs, in protocol order: plan, intent, cluster, kernel, commit, reply.
+import { isDeepStrictEqual } from "node:util";
+import type { Kernel } from "@portolan/kernel";
+import {
+  PluginError,
+  Undo,
+  type CallContext,
+  type CreateEndpointReply,
+  type CreateEndpointRequest,
+  type CreateNetworkRequest,
+  type EndpointRequest,
+  type JoinReply,
+  type JoinRequest,
+  type KeyedLocks,
+  type Logger,
+  type NetworkDriver,
+  type NetworkRequest,
+} from "@portolan/sdk";
+import { StoreAway, type SharedStore } from "@portolan/state";
+import { applyEndpoint, removeLink } from "./apply.ts";
+import { announce, withdraw } from "./cluster/announce.ts";
+import { join } from "./cluster/membership.ts";
+import { endpointLayout } from "./layout.ts";
+import { allNetworksLock } from "./lock-keys.ts";
+import { aliasOf, bridgeName, portName, vxlanName } from "./naming.ts";
+import type { Networks } from "./networks.ts";
+import { planEndpoint, planJoin, planNetwork } from "./plan.ts";
+import type { NetworkRecord, Records } from "./records.ts";
+import type { Removal } from "./removal.ts";
+import { mustFit, type Uplink } from "./uplink.ts";
+
+export interface DriverParts {
+  readonly kernel: Kernel;
+  readonly store: SharedStore;
+  readonly networks: Networks;
+  readonly records: Records;
+  readonly removal: Removal;
+  /** The server's, so that background work and calls do not meet. */
+  readonly locks: KeyedLocks;
+  readonly log: Logger;
+  /** This host's name in the cluster. */
+  readonly host: string;
+  /** As it is now: its MTU may have changed. */
+  readonly uplink: () => Promise<Uplink>;
+}
+
+export class OverlayDriver implements NetworkDriver {
+  readonly capabilities = { scope: "local", connectivityScope: "local" } as const;
+  readonly #parts: DriverParts;
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+  }
+
+  createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
+    const { store, networks, records, removal, host, log } = this.#parts;
+    return this.#aloneWithNetworks(call, async () => {
+      const id = request.networkId;
+      const uplink = await this.#parts.uplink();
+      const { wish, defaults, ignored } = planNetwork(request, records.networks, uplink);
+      if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
+      const before = records.network(id);
+      const options = request.options.driverOpts;
+      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...defaults, ...wish, options };
+      await using undo = new Undo();
+      if (before?.progress === "made") {
+        call.madeBefore?.();
+        const { name, internal, subnets } = before;
+        if (
+          !isDeepStrictEqual(
+            [name, internal, subnets, before.options],
+            [wish.name, wish.internal, wish.subnets, options],
+          )
+        ) {
+          throw new PluginError("the network exists already, with other settings", {
+            hint: "Remove it and create it again: docker network rm.",
+          });
+        }
+        await networks.bringUp(before, undo);
+        undo.commit();
+        return;
+      }
+      await records.putNetwork(intent);
+      // Where the store is away nobody knows whether it was joined: then leaving stays pending.
+      undo.add("leave the network", async () => {
+        await removal.network(intent);
+      });
+      const { members: _members, ...agreed } = await join(store, host, wish, defaults);
+      mustFit(agreed.mtu, uplink);
+      const record: NetworkRecord = { ...intent, ...agreed };
+      await networks.bringUp(record, undo);
+      await records.putNetwork({ ...record, progress: "made" });
+      undo.commit();
+    });
+  }
+
+  deleteNetwork({ networkId }: NetworkRequest, call: CallContext): Promise<void> {
+    const { kernel, records, removal } = this.#parts;
+    return this.#aloneWithNetworks(call, async () => {
+      const record = records.network(networkId);
+      if (record) {
+        await removal.network(record);
+        return;
+      }
+      // Our records may be lost; what the network's name leads to is not.
+      for (const name of [vxlanName(networkId), bridgeName(networkId)])
+        await removeLink(kernel, { name, alias: aliasOf(networkId) });
+    });
+  }
+
+  async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
+    const { kernel, store, networks, records, removal, log } = this.#parts;
+    const { networkId: network, endpointId: endpoint } = request;
+    const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
+    for (const old of plan.replaced) {
+      const why = `its address goes to endpoint ${endpoint}: removing what dockerd has forgotten`;
+      log.warn(why, { network, endpoint: old.id });
+      await removal.endpoint(old);
+    }
+    const carrier = networks.carriers.get(network);
+    if (!carrier)
+      throw new PluginError("the network is not set up on this host", { hint: "ts-overlay networks says why." });
+    await using undo = new Undo();
+    const before = records.endpoint(endpoint);
+    if (before?.progress === "made") call.madeBefore?.();
+    else {
+      await records.putEndpoint(plan.record);
+      undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
+      const announcement = carrier.announcement(plan.record);
+      undo.add("take the addresses back", () => withdraw(store, announcement).catch(unlessAway));
+      await announce(store, announcement);
+      // Or this host would go on sending to where the addresses were before.
+      await carrier.forwarding.localChanged(plan.record.addresses);
+    }
+    await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
+    await records.putEndpoint({
+      ...plan.record,
+      ...(before?.sandbox !== undefined && { sandbox: before.sandbox }),
+      progress: "made",
+    });
+    undo.commit();
+    return plan.mac === undefined ? {} : { interface: { macAddress: plan.mac } };
+  }
+
+  async deleteEndpoint({ endpointId }: EndpointRequest): Promise<void> {
+    const { kernel, records, removal } = this.#parts;
+    const record = records.endpoint(endpointId);
+    if (record) await removal.endpoint(record);
+    else await removeLink(kernel, { name: portName(endpointId), alias: aliasOf(endpointId) });
+  }
+
+  async join({ endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
+    const { records } = this.#parts;
+    const { record, reply } = planJoin(records.endpoint(endpointId), sandboxKey);
+    await records.putEndpoint(record);
+    return reply;
+  }
+
+  /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
+  async leave({ endpointId }: EndpointRequest): Promise<void> {
+    const { records } = this.#parts;
+    const record = records.endpoint(endpointId);
+    if (record?.sandbox === undefined) return;
+    const { sandbox: _left, ...rest } = record;
+    await records.putEndpoint(rest);
+  }
+
+  /** One network's name decides whether another can be made, so they are made one after the other. */
+  #aloneWithNetworks(call: CallContext, work: () => Promise<void>): Promise<void> {
+    return this.#parts.locks.run(allNetworksLock, call.verb, work, call.signal);
+  }
+}
+
+/** When it is back, whatever this host has no record of is taken out of the cluster anyway. */
+function unlessAway(error: unknown): void {
+  if (!(error instanceof StoreAway)) throw error;
+}

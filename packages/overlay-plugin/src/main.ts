@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+// ts-overlay: settings, state, cluster, kernel, driver, serve.
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { isKernelError, openKernel } from "@portolan/kernel";
+import { runPlugin, serve, serveAdmin, storeAccess, UsageError } from "@portolan/sdk";
+import { EtcdStore, openStore, SharedMemory, StateError } from "@portolan/state";
+import { actionsOn } from "./actions.ts";
+import { commands } from "./cli.ts";
+import { addOverlayMetrics } from "./metrics.ts";
+import { FORWARD_CHAIN } from "./naming.ts";
+import { openOverlay } from "./overlay.ts";
+import { purge } from "./purge.ts";
+import { schema } from "./records.ts";
+import { settings } from "./settings.ts";
+
+const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
+const summary = "Docker networks across hosts, without swarm.";
+const description = { name: "ts-overlay", version, summary, settings, commands: { ...commands, purge } };
+
+await runPlugin(description, async (plugin) => {
+  const { name, logger, metrics, listen } = plugin;
+  const { stateDir, admin, hostName: host, vtep } = plugin.settings;
+  try {
+    await using kernel = await openKernel({ forwardChain: FORWARD_CHAIN });
+    const { store, quarantined } = await openStore({ path: join(stateDir, "state.db"), schema });
+    await using _store = store;
+    if (quarantined !== undefined) logger.error(`the state was damaged and set aside as ${quarantined}`);
+    const access = storeAccess(plugin.settings);
+    const alone = access === undefined;
+    await using shared = alone
+      ? new SharedMemory().connect("this host alone")
+      : new EtcdStore({ ...access, root: "/portolan/overlay/" });
+    await using overlay = await openOverlay({ kernel, store, shared, alone, host, vtep, log: logger, metrics });
+    const { driver, locks } = overlay;
+
+    await using server = await serve({ name, network: driver, listen, locks, logger, metrics });
+    const status = () => ({ ...overlay.status(), damagedState: quarantined });
+    const actions = actionsOn(overlay, shared, host);
+    await using _admin = await serveAdmin({ path: admin, server, metrics, status, actions });
+    addOverlayMetrics(metrics, () => overlay.status());
+    logger.info(`listening on ${server.addresses.join(", ")}`);
+
+    await overlay.start();
+    server.ready();
+    logger.info("ready");
+    await plugin.stopped;
+  } catch (error) {
+    throw error instanceof StateError || isKernelError(error) ? new UsageError(error.message, { cause: error }) : error;
+  }
+});

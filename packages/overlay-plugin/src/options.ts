@@ -1,0 +1,52 @@
+// The options of `docker network create -d ts-overlay -o KEY=VALUE`. Keys of the built-in overlay driver are its own.
+import { dockerMtu, duration, integer, label, option, optionTable, PluginError, type OptionType } from "@portolan/sdk";
+import { LARGEST_VNI } from "./cluster/vni.ts";
+
+/** The built-in driver reads a list, one for each subnet; ours has one for the network, which is the first. */
+const vnis: OptionType<readonly number[]> = {
+  allowed: `numbers from 1 to ${LARGEST_VNI}, separated by commas, of which the first is taken`,
+  parse: (text) =>
+    text.split(",").map((part) => {
+      const vni = integer(1, LARGEST_VNI).parse(part.trim());
+      if (vni !== undefined) return vni;
+      throw new PluginError(`invalid vxlan id value ${JSON.stringify(part)} passed`, {
+        hint: `Give ${vnis.allowed}.`,
+      });
+    }),
+};
+
+export const networkOptions = optionTable(
+  {
+    name: option({
+      keys: ["portolan.network"],
+      type: label,
+      defaultText: "the network's id: this host only",
+      help: "Hosts that name the same one have the network together.",
+    }),
+    mtu: option({
+      ...dockerMtu,
+      defaultText: "the uplink's less 50 bytes, or 70 over IPv6",
+      help: "Largest packet of containers, in bytes. The same on all hosts.",
+    }),
+    vnis: option({
+      keys: ["com.docker.network.driver.overlay.vxlanid_list"],
+      type: vnis,
+      defaultText: "a free one",
+      help: "The network's number on the wire (VNI). No two networks of the cluster have the same.",
+    }),
+    port: option({
+      keys: ["portolan.vxlan-port"],
+      type: integer(1024, 49151),
+      defaultText: "4789",
+      help: "The UDP port of the hosts.",
+    }),
+    peerTimeout: option({
+      keys: ["portolan.peer-timeout"],
+      type: duration,
+      defaultText: "60s",
+      help: "How long containers of a host that is away from etcd are still sent to.",
+    }),
+  },
+  // Keys of the built-in driver that we lack would otherwise be ignored in silence, encryption included.
+  { ownPrefixes: ["com.docker.network.driver.", "portolan.", "encrypted"] },
+);

@@ -1,0 +1,203 @@
+// Several hosts on kernels in memory: what they agree on, and what each kernel is told of the others' containers.
+import { setTimeout as sleep } from "node:timers/promises";
+import { SharedMemory } from "@portolan/state";
+import { networkId, TestHost } from "./testing/host.ts";
+
+let memory: SharedMemory;
+let one: TestHost;
+let two: TestHost;
+beforeEach(async () => {
+  memory = new SharedMemory();
+  one = await TestHost.boot(memory, "one", 1);
+  two = await TestHost.boot(memory, "two", 2);
+});
+afterEach(async () => {
+  await one[Symbol.asyncDispose]();
+  await two[Symbol.asyncDispose]();
+});
+
+const WEB = { "10.9.0.5": "192.0.2.1", "fd00:9::5": "192.0.2.1" };
+
+async function eventually(look: () => Promise<void> | void): Promise<void> {
+  for (const end = Date.now() + 3000; ;) {
+    try {
+      await look();
+      return;
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await sleep(5);
+    }
+  }
+}
+const told = (host: TestHost, expected: object) =>
+  eventually(async () => expect(await host.told("net")).toEqual(expected));
+/** What is left in the store of networks, their numbers and their containers. */
+const kept = () => memory.keys.filter((key) => /^(networks|vnis)\//.test(key));
+
+describe("two hosts", () => {
+  it("that make a network at the same instant have one, with one VNI", async () => {
+    await Promise.all([one.create("net"), two.create("net")]);
+    const [mine, theirs] = [one, two].map((host) => host.overlay.status().networks[0]);
+    expect(mine).toMatchObject({ vni: theirs?.vni, port: 4789, mtu: 1450 });
+    expect(kept()).toHaveLength(2);
+    const link = await one.kernel.links.get(`px-${networkId("net").slice(0, 12)}`);
+    expect(link).toMatchObject({ up: true, mtu: 1450, vxlan: { vni: mine?.vni, local: "192.0.2.1", port: 4789 } });
+    expect(one.kernel.port(link?.name ?? "")).toMatchObject({ learning: false, flood: false });
+  });
+
+  it("tell their kernels of each other's containers, and forget them when they go", async () => {
+    await one.create("net");
+    await two.create("net");
+    await one.attach("net", "web", 5);
+    await told(two, WEB);
+    expect(await one.told("net")).toEqual({});
+    await one.detach("net", "web");
+    await told(two, {});
+  });
+
+  it("leave nothing in the store when the last of them removes the network", async () => {
+    await one.create("net");
+    await two.create("net");
+    await one.remove("net");
+    expect(kept()).toHaveLength(2);
+    await two.remove("net");
+    expect(kept()).toEqual([]);
+    expect((await two.kernel.links.list()).map(({ name }) => name)).toEqual(["lo", "eth0"]);
+  });
+
+  it("refuse to differ, naming what, and nothing is left of the attempt", async () => {
+    await one.create("net", { "portolan.vxlan-port": "4790" });
+    const differing = two.create("net", { "portolan.vxlan-port": "4791" }, true);
+    await expect(differing).rejects.toThrow(
+      "the network net exists on one, and --internal is false there and true here; portolan.vxlan-port is 4790 there and 4791 here",
+    );
+    expect((await two.kernel.links.list()).map(({ name }) => name)).toEqual(["lo", "eth0"]);
+    expect(two.overlay.status().networks).toEqual([]);
+  });
+
+  it("never have the same VNI for two networks", async () => {
+    const vni = { "com.docker.network.driver.overlay.vxlanid_list": "77" };
+    await one.create("net", vni);
+    await expect(two.create("other", vni)).rejects.toThrow("the VNI 77 is the network net's");
+  });
+
+  it("do not give one address twice while its host is alive", async () => {
+    await one.create("net");
+    await two.create("net");
+    await one.attach("net", "web", 5);
+    await expect(two.attach("net", "rival", 5)).rejects.toThrow(
+      "the address 10.9.0.5 is held by a container on the host one",
+    );
+    expect((await two.kernel.links.list()).filter(({ kind }) => kind === "veth")).toEqual([]);
+  });
+
+  it("move an address when its host is away, and the way to it is another at once", async () => {
+    const three = await TestHost.boot(memory, "three", 3);
+    for (const host of [one, two, three]) await host.create("net");
+    await one.attach("net", "web", 5);
+    await told(three, WEB);
+    one.wire.cut();
+    await two.attach("net", "heir", 5);
+    await told(three, { "10.9.0.5": "192.0.2.2", "fd00:9::5": "192.0.2.2" });
+    await told(two, {});
+    await three[Symbol.asyncDispose]();
+  });
+});
+
+describe("a host whose store is away", () => {
+  it("keeps what its kernel was told, over its own restart too, and refuses new containers", async () => {
+    await one.create("net");
+    await two.create("net");
+    await one.attach("net", "web", 5);
+    await told(two, WEB);
+    two.wire.cut();
+    await expect(two.attach("net", "db", 6)).rejects.toThrow("the shared store two is away");
+    await two.restart();
+    expect(await two.told("net")).toEqual(WEB);
+    two.wire.mend();
+    await told(two, WEB);
+  });
+
+  it("refuses new networks, and leaves no half of one when the store is back", async () => {
+    two.wire.cut();
+    await expect(two.create("net")).rejects.toThrow("the shared store two is away");
+    expect(two.overlay.status().pendingDeletes).toHaveLength(1);
+    two.wire.mend();
+    await two.overlay.look();
+    expect(two.overlay.status()).toMatchObject({ networks: [], pendingDeletes: [] });
+    expect(kept()).toEqual([]);
+  });
+
+  it("tells the cluster of a container that went meanwhile when the store is back", async () => {
+    await one.create("net");
+    await two.create("net");
+    await one.attach("net", "web", 5);
+    await told(two, WEB);
+    one.wire.cut();
+    await one.detach("net", "web");
+    expect(one.overlay.status().pendingDeletes).toHaveLength(1);
+    one.wire.mend();
+    await one.overlay.look();
+    expect(one.overlay.status().pendingDeletes).toEqual([]);
+    await told(two, {});
+  });
+
+  it("is sent to for the time that the network's option says, and no longer", async () => {
+    await one.create("net", { "portolan.peer-timeout": "100ms" });
+    await two.create("net");
+    await one.attach("net", "web", 5);
+    await told(two, WEB);
+    one.wire.cut();
+    await told(two, {});
+    one.wire.mend();
+    await told(two, WEB);
+  });
+});
+
+describe("a store that was restored from an older copy", () => {
+  it("is told again what the hosts have, and what went is taken away", async () => {
+    await one.create("net");
+    await two.create("net");
+    await one.attach("net", "old", 4);
+    const restore = memory.snapshot();
+    await one.attach("net", "web", 5);
+    await one.detach("net", "old");
+    await told(two, WEB);
+    restore();
+    await told(two, WEB);
+    expect(kept().filter((key) => key.includes("/endpoints/"))).toHaveLength(2);
+  });
+
+  it("gets the network itself again, under its number", async () => {
+    const restore = memory.snapshot();
+    await one.create("net");
+    const before = one.overlay.status().networks[0]?.vni;
+    restore();
+    await eventually(() => {
+      expect(kept()).toHaveLength(2);
+    });
+    await two.create("net");
+    expect(two.overlay.status().networks[0]?.vni).toBe(before);
+  });
+});
+
+describe("what others did to the kernel", () => {
+  it("is put right at a look: stale entries counted, missing ones and links back", async () => {
+    await one.create("net");
+    await two.create("net");
+    await one.attach("net", "web", 5);
+    await told(two, WEB);
+    const name = `px-${networkId("net").slice(0, 12)}`;
+    const link = (await two.kernel.links.get(name))!;
+    await two.kernel.neighbours.put(link, { address: "10.9.0.99", mac: "02:00:00:00:00:99" });
+    await two.kernel.stations.put(link, { mac: "02:00:00:00:00:98", via: "192.0.2.9" });
+    await two.kernel.neighbours.remove(link, "10.9.0.5");
+    await two.overlay.look();
+    expect(await two.told("net")).toEqual(WEB);
+    expect(await two.kernel.stations.list(link)).toHaveLength(1);
+    expect(two.overlay.status().staleEntries).toBe(2);
+    await two.kernel.links.remove(name);
+    await two.overlay.look();
+    expect(await two.told("net")).toEqual(WEB);
+  });
+});

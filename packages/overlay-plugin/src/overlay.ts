@@ -1,0 +1,95 @@
+// Puts the parts together: one host's overlay networks, on whichever kernel and stores.
+import { randomUUID } from "node:crypto";
+import type { Kernel } from "@portolan/kernel";
+import { KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
+import type { SharedStore, Store } from "@portolan/state";
+import { Peers } from "./cluster/peers.ts";
+import { Presence } from "./cluster/presence.ts";
+import { OverlayDriver } from "./driver.ts";
+import { Firewall } from "./firewall.ts";
+import { FirewallGuard } from "./guard.ts";
+import { Networks } from "./networks.ts";
+import { Reconciler, type Patience } from "./reconcile.ts";
+import { Records, type HostRecord } from "./records.ts";
+import { Removal } from "./removal.ts";
+import { endpoints, status, type EndpointStatus, type OverlayStatus } from "./status.ts";
+import { findUplink } from "./uplink.ts";
+
+export interface OverlayOptions {
+  readonly kernel: Kernel;
+  /** This host's own. */
+  readonly store: Store;
+  /** The cluster's. */
+  readonly shared: SharedStore;
+  /** There are no other hosts. */
+  readonly alone: boolean;
+  readonly host: string;
+  readonly vtep?: string | undefined;
+  readonly log: Logger;
+  readonly metrics?: Metrics;
+  readonly patience?: Patience;
+}
+
+export interface Overlay extends AsyncDisposable {
+  readonly driver: OverlayDriver;
+  /** For the server that serves the driver, so that calls and background work do not meet. */
+  readonly locks: KeyedLocks;
+  /** Brings the kernel to what the records say. Calls are to wait until it is done. */
+  start(): Promise<void>;
+  /** Compares records, kernel and cluster once more, as happens now and then anyway. */
+  look(): Promise<void>;
+  status(): OverlayStatus;
+  endpoints(network: string): readonly EndpointStatus[];
+}
+
+/** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
+export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
+  const { kernel, store, shared, alone, host, log, metrics, patience } = options;
+  const records = await Records.load(store);
+  const uplink = () => findUplink(kernel, options.vtep, alone);
+  const { vtep } = await uplink();
+  const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
+  const firewall = new Firewall(kernel);
+  const presence = new Presence({ store: shared, host, entry: { id: await hostId(store), vtep } });
+  const peers = new Peers(shared);
+  let stale = 0;
+  const networks: Networks = new Networks({
+    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, firewall },
+    onReplaced: (carrier) => reconciler.repairSoon(carrier),
+    onStale: (count) => (stale += count),
+  });
+  const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
+  const guard = new FirewallGuard({ kernel, firewall, records, locks, log });
+  const reconciler: Reconciler = new Reconciler({ kernel, networks, presence, records, removal, locks, log, patience });
+  const told = { host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler };
+  return {
+    driver: new OverlayDriver({ kernel, store: shared, networks, records, removal, locks, log, host, uplink }),
+    locks,
+    async start() {
+      await guard.start();
+      await reconciler.start();
+    },
+    async look() {
+      await reconciler.look();
+      await reconciler.compare();
+    },
+    status: () => status({ ...told, staleEntries: () => stale }),
+    endpoints: (network) => endpoints({ records, networks }, network),
+    async [Symbol.asyncDispose]() {
+      await reconciler[Symbol.asyncDispose]();
+      await guard[Symbol.asyncDispose]();
+      await networks[Symbol.asyncDispose]();
+      await peers[Symbol.asyncDispose]();
+      await presence[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function hostId(store: Store): Promise<string> {
+  const hosts = store.collection<HostRecord>("host");
+  const known = await hosts.get("this");
+  if (known) return known.id;
+  const record: HostRecord = { id: randomUUID() };
+  await hosts.put("this", record);
+  return record.id;
+}

@@ -1,0 +1,148 @@
+// From a request and the records to what shall be promised. Pure, and all refusals of this host happen here.
+import {
+  Cidr,
+  PluginError,
+  unknownEndpoint,
+  unknownNetwork,
+  type CreateEndpointRequest,
+  type CreateNetworkRequest,
+  type Family,
+  type IpamData,
+  type JoinReply,
+  type Mac,
+} from "@portolan/sdk";
+import type { Defaults, NetworkWish } from "./cluster/membership.ts";
+import { endpointMac, peerName } from "./naming.ts";
+import { networkOptions } from "./options.ts";
+import type { EndpointRecord, NetworkRecord } from "./records.ts";
+import { mustFit, overheadOf, type Uplink } from "./uplink.ts";
+
+const VXLAN_PORT = 4789;
+const PEER_TIMEOUT = 60_000;
+/** What IPv6 asks of a link (RFC 8200, section 5). */
+const LEAST_MTU_FOR_IPV6 = 1280;
+
+export interface NetworkPlan {
+  readonly wish: NetworkWish;
+  readonly defaults: Defaults;
+  /** Keys of options that are none of ours. */
+  readonly ignored: readonly string[];
+}
+
+/**
+ * @param known the records of all networks of this host
+ * @throws PluginError
+ */
+export function planNetwork(
+  request: CreateNetworkRequest,
+  known: readonly NetworkRecord[],
+  uplink: Uplink,
+): NetworkPlan {
+  const { networkId: id, options } = request;
+  if ("encrypted" in options.driverOpts) {
+    throw new PluginError('option "encrypted": this version does not encrypt what goes between hosts', {
+      hint: "Leave it out where the network between the hosts can be trusted.",
+    });
+  }
+  const { values, other } = networkOptions.parse(options.driverOpts);
+  const { name = id, vnis: [vni] = [], port, mtu, peerTimeout } = values;
+  const subnets = planSubnets(request);
+  const rival = known.find((network) => network.id !== id && network.name === name && network.progress !== "removing");
+  if (rival) {
+    throw new PluginError(`option "portolan.network": this host has ${name} already, as network ${rival.id}`, {
+      hint: "Use that one, or choose another name.",
+    });
+  }
+  const most = uplink.mtu - overheadOf(uplink);
+  // 0 leaves it to us, as elsewhere in Docker.
+  const given = mtu === 0 ? undefined : mtu;
+  if (given !== undefined) mustFit(given, uplink);
+  if (given !== undefined && given < LEAST_MTU_FOR_IPV6 && subnets.some((subnet) => subnet.includes(":"))) {
+    throw new PluginError(`option "com.docker.network.driver.mtu": ${given} is too small for IPv6`, {
+      hint: `Give an integer from ${LEAST_MTU_FOR_IPV6} to ${most}.`,
+    });
+  }
+  return {
+    wish: {
+      name,
+      internal: options.internal,
+      subnets,
+      ...(vni !== undefined && { vni }),
+      ...(port !== undefined && { port }),
+      ...(given !== undefined && { mtu: given }),
+      ...(peerTimeout !== undefined && { peerTimeout }),
+    },
+    defaults: { port: VXLAN_PORT, mtu: most, peerTimeout: PEER_TIMEOUT },
+    ignored: Object.keys(other),
+  };
+}
+
+function planSubnets({ options, ipv4, ipv6 }: CreateNetworkRequest): readonly string[] {
+  const { enableIPv4, enableIPv6 } = options;
+  if (!enableIPv4 && !enableIPv6) throw new PluginError("IPv4 or IPv6 must be enabled");
+  return [...(enableIPv4 ? [planSubnet(4, ipv4)] : []), ...(enableIPv6 ? [planSubnet(6, ipv6)] : [])];
+}
+
+function planSubnet(family: Family, [data, ...more]: readonly IpamData[]): string {
+  if (more.length > 0) {
+    throw new PluginError("a network has one subnet for each family", { hint: `Give one --subnet for IPv${family}.` });
+  }
+  const pool = data?.pool;
+  if (!pool || pool.prefix === 0) throw new PluginError(`ipv${family} pool is empty`, { hint: "Give a --subnet." });
+  return pool.subnet.toString();
+}
+
+export interface EndpointPlan {
+  readonly record: EndpointRecord;
+  readonly network: NetworkRecord;
+  /** Endpoints that dockerd must have forgotten, since it hands out their address again. They go first. */
+  readonly replaced: readonly EndpointRecord[];
+  /** The MAC address, when dockerd has not decided on one. */
+  readonly mac?: Mac;
+}
+
+/**
+ * @param network the record of the endpoint's network
+ * @param siblings the records of that network's endpoints on this host
+ * @throws PluginError
+ */
+export function planEndpoint(
+  request: CreateEndpointRequest,
+  network: NetworkRecord | undefined,
+  siblings: readonly EndpointRecord[],
+): EndpointPlan {
+  const { networkId, endpointId: id, interface: given } = request;
+  if (network?.progress !== "made") throw unknownNetwork(networkId);
+  const cidrs = [given.address, given.addressIPv6].filter((address) => address !== undefined);
+  if (cidrs.length === 0) {
+    throw new PluginError("the container has no address, and other hosts find it by nothing else", {
+      hint: "Use an IPAM driver that gives addresses.",
+    });
+  }
+  for (const cidr of cidrs) {
+    if (network.subnets.some((subnet) => Cidr.parse(subnet).contains(cidr.address))) continue;
+    throw new PluginError(`the address ${cidr.toString()} is not in the network's subnet`, {
+      hint: `Its subnets are ${network.subnets.join(", ")}.`,
+    });
+  }
+  const addresses = cidrs.map(({ address }) => address);
+  const mac = given.macAddress ?? endpointMac(network.name, addresses);
+  return {
+    record: { id, network: networkId, progress: "intent", addresses, mac },
+    network,
+    replaced: siblings.filter((other) => other.id !== id && other.addresses.some((each) => addresses.includes(each))),
+    ...(given.macAddress === undefined && { mac }),
+  };
+}
+
+/** Without a gateway: dockerd gives the container one on docker_gwbridge, unless the network is internal. @throws PluginError */
+export function planJoin(
+  endpoint: EndpointRecord | undefined,
+  sandbox: string,
+): { readonly record: EndpointRecord; readonly reply: JoinReply } {
+  if (endpoint?.progress !== "made") throw unknownEndpoint();
+  return {
+    record: { ...endpoint, sandbox },
+    reply: { interfaceName: { srcName: peerName(endpoint.id), dstPrefix: "eth" } },
+  };
+}

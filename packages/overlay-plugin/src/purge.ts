@@ -1,0 +1,38 @@
+// `ts-overlay purge`: takes back everything this driver ever made on the host, with records or without.
+import { join } from "node:path";
+import { openKernel, type Kernel } from "@portolan/kernel";
+import type { Command } from "@portolan/sdk";
+import { openStore, removeStore } from "@portolan/state";
+import { removeLink } from "./apply.ts";
+import { Firewall } from "./firewall.ts";
+import { FORWARD_CHAIN, idInAlias } from "./naming.ts";
+import { schema } from "./records.ts";
+
+export const purge: Command = {
+  summary: "Removes every link, rule and record of this driver. Docker must have no network of it left.",
+  async run({ settings: { stateDir }, print }) {
+    await using kernel = await openKernel({ forwardChain: FORWARD_CHAIN });
+    const removed = await purgeHost(kernel, stateDir);
+    print(removed.length === 0 ? "There was nothing to remove." : `Removed ${removed.join(", ")}.`);
+    print("If other hosts go on with its networks, tell one of them: ts-overlay forget HOST");
+  },
+};
+
+/**
+ * @returns the names of the links that were removed
+ * @throws StateError while a driver serves this state directory
+ */
+async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly string[]> {
+  const path = join(stateDir, "state.db");
+  // Its lock says whether a driver is at work.
+  await (await openStore({ path, schema })).store[Symbol.asyncDispose]();
+  const removed: string[] = [];
+  for (const { name, alias } of await kernel.links.list()) {
+    if (alias !== undefined && idInAlias(alias) !== undefined && (await removeLink(kernel, { name, alias })))
+      removed.push(name);
+  }
+  await new Firewall(kernel).uninstall();
+  await kernel.forwardAccept.remove();
+  await removeStore(path);
+  return removed;
+}

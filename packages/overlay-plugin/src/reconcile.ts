@@ -1,0 +1,274 @@
+// Compares what we promised with the kernel and the cluster, and mends the difference: at the start, and now and then.
+import type { Kernel, Link } from "@portolan/kernel";
+import {
+  endpointLock,
+  networkLock,
+  PluginError,
+  Undo,
+  type EndpointId,
+  type KeyedLocks,
+  type Logger,
+  type NetworkId,
+} from "@portolan/sdk";
+import { applyEndpoint } from "./apply.ts";
+import type { Carrier } from "./carrier.ts";
+import type { Presence } from "./cluster/presence.ts";
+import { endpointLayout } from "./layout.ts";
+import { allNetworksLock } from "./lock-keys.ts";
+import { bridgeName, idInAlias, portName, vxlanName } from "./naming.ts";
+import type { Networks } from "./networks.ts";
+import type { NetworkRecord, Records } from "./records.ts";
+import type { Removal } from "./removal.ts";
+
+export interface ReconcilerParts {
+  readonly kernel: Kernel;
+  readonly networks: Networks;
+  readonly presence: Presence;
+  readonly records: Records;
+  readonly removal: Removal;
+  readonly locks: KeyedLocks;
+  readonly log: Logger;
+  readonly patience?: Patience | undefined;
+}
+
+/** How long something has to look dead before it is buried; in milliseconds. */
+export interface Patience {
+  /** Between the look at the start and the second one. */
+  readonly secondLookMs: number;
+  /** Between all further ones. */
+  readonly lookMs: number;
+  /** Of an endpoint whose link has gone, as it goes with a sandbox. */
+  readonly missingMs: number;
+  /** Of an endpoint whose container's end is in the host's namespace: not moved yet, or moved back. */
+  readonly homeMs: number;
+}
+
+const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000 };
+
+/** Why an endpoint looks dead: it has no link, or nobody has its container's end. */
+type Sign = "missing" | "home";
+
+export class Reconciler implements AsyncDisposable {
+  readonly #parts: ReconcilerParts;
+  readonly #patience: Patience;
+  readonly #suspicions = new Map<EndpointId, { readonly sign: Sign; readonly since: number }>();
+  readonly #troubles = new Map<NetworkId, string>();
+  #clusterTrouble: string | undefined;
+  #strays: readonly string[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  readonly #repairs = new Set<Promise<void>>();
+  /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
+  readonly #closing = new AbortController();
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    this.#patience = parts.patience ?? PATIENCE;
+  }
+
+  /** Why a network is not as it should be. */
+  get troubles(): ReadonlyMap<NetworkId, string> {
+    return this.#troubles;
+  }
+
+  /** Why other hosts may not know of this one. */
+  get clusterTrouble(): string | undefined {
+    return this.#clusterTrouble;
+  }
+
+  /** Links with our mark that no record tells of, as after the loss of the state directory. Left alone: they may be in use. */
+  get strays(): readonly string[] {
+    return this.#strays;
+  }
+
+  /** To be called once, before the first call is served. What fails is tried again, and does not keep the rest from it. */
+  async start(): Promise<void> {
+    const { records, removal } = this.#parts;
+    for (const record of records.endpoints) {
+      if (record.progress !== "intent") continue;
+      await this.#aloneWithEndpoint(record.network, record.id, () => removal.endpoint(record));
+    }
+    for (const record of records.networks) {
+      if (record.progress !== "intent") continue;
+      await this.#aloneWithNetwork(record.id, () => removal.network(record));
+    }
+    for (const record of records.networks) {
+      if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record));
+    }
+    await this.look();
+    this.#lookAfter(this.#patience.secondLookMs);
+  }
+
+  /** Soon, and without waiting: what the cluster lacks of this host is put back. */
+  repairSoon(carrier: Carrier): void {
+    const repair = this.#repair(carrier).finally(() => this.#repairs.delete(repair));
+    this.#repairs.add(repair);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new Error("the reconciler is stopping"));
+    clearTimeout(this.#timer);
+    await this.#looking;
+    await Promise.all(this.#repairs);
+  }
+
+  /** Retries what failed, rebuilds what somebody removed, buries what has been dead for long enough. */
+  async look(): Promise<void> {
+    const { records, networks } = this.#parts;
+    await this.#tellCluster();
+    await this.#retryRemovals();
+    const links = await this.#links();
+    for (const { id, progress } of records.networks) {
+      if (progress !== "made" || this.#isWell(id, links)) continue;
+      await this.#aloneWithNetwork(id, async () => {
+        const record = records.network(id);
+        if (record?.progress === "made") await this.#apply(record);
+      });
+    }
+    for (const carrier of networks.carriers.values()) await this.#repair(carrier);
+    await this.#buryTheDead(links);
+    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
+  }
+
+  /** All that the kernel was told is compared at each look: others may have changed it, and nobody tells us. */
+  async compare(): Promise<void> {
+    const { records } = this.#parts;
+    for (const record of records.networks) {
+      if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record));
+    }
+  }
+
+  #lookAfter(ms: number): void {
+    if (this.#closing.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#looking = this.look()
+        .then(() => this.compare())
+        .catch((error: unknown) => {
+          if (!this.#closing.signal.aborted)
+            this.#parts.log.error("could not compare records and kernel", { err: error });
+        })
+        .finally(() => this.#lookAfter(this.#patience.lookMs));
+    }, ms).unref();
+  }
+
+  async #tellCluster(): Promise<void> {
+    try {
+      await this.#parts.presence.ensure();
+      this.#clusterTrouble = undefined;
+    } catch (error) {
+      const { message } = PluginError.from(error);
+      if (this.#clusterTrouble !== message)
+        this.#parts.log.error("the cluster was not told of this host", { err: error });
+      this.#clusterTrouble = message;
+    }
+  }
+
+  #isWell(id: NetworkId, links: ReadonlyMap<string, Link>): boolean {
+    const carrier = this.#parts.networks.carriers.get(id);
+    const isUp = [bridgeName(id), vxlanName(id)].every((name) => links.get(name)?.up === true);
+    return isUp && carrier?.forwarding.needsRepair === false && !this.#troubles.has(id);
+  }
+
+  async #apply(network: NetworkRecord): Promise<void> {
+    const { kernel, networks, records } = this.#parts;
+    // Never undone: half a network serves its containers better than none.
+    const undo = new Undo();
+    try {
+      await networks.bringUp(network, undo);
+      for (const endpoint of records.endpointsOf(network.id)) {
+        // A link that has gone went with its container; a new one would have nobody at its other end.
+        if (endpoint.progress !== "made" || !(await kernel.links.get(portName(endpoint.id)))) continue;
+        await applyEndpoint(kernel, endpointLayout(endpoint, network), undo);
+      }
+      this.#troubles.delete(network.id);
+    } catch (error) {
+      this.#note(network.id, "could not set up the network again, and will retry", error);
+    }
+  }
+
+  async #repair(carrier: Carrier): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    const { id } = carrier.network;
+    try {
+      await carrier.repair();
+    } catch (error) {
+      this.#note(id, "could not put this host's containers right in the cluster, and will retry", error);
+    }
+  }
+
+  #note(network: NetworkId, what: string, error: unknown): void {
+    const { message } = PluginError.from(error);
+    if (this.#troubles.get(network) !== message) this.#parts.log.error(what, { network, err: error });
+    this.#troubles.set(network, message);
+  }
+
+  async #retryRemovals(): Promise<void> {
+    const { records, removal, log } = this.#parts;
+    for (const { id, network, progress } of records.endpoints) {
+      if (progress !== "removing") continue;
+      await this.#aloneWithEndpoint(network, id, async () => {
+        const record = records.endpoint(id);
+        if (record?.progress === "removing" && (await removal.endpoint(record)))
+          log.info("removed the endpoint at last", { network, endpoint: id });
+      });
+    }
+    for (const { id, progress } of records.networks) {
+      if (progress !== "removing") continue;
+      await this.#aloneWithNetwork(id, async () => {
+        const record = records.network(id);
+        if (record?.progress === "removing" && (await removal.network(record)))
+          log.info("removed the network at last", { network: id });
+      });
+    }
+  }
+
+  async #buryTheDead(links: ReadonlyMap<string, Link>): Promise<void> {
+    const { kernel, records, removal, log } = this.#parts;
+    const now = performance.now();
+    const suspicions = new Map(this.#suspicions);
+    this.#suspicions.clear();
+    for (const endpoint of records.endpoints) {
+      const { id, network, progress } = endpoint;
+      const sign = signOfDeath(links.get(portName(id)));
+      if (progress !== "made" || sign === undefined) continue;
+      const before = suspicions.get(id);
+      const since = before?.sign === sign ? before.since : undefined;
+      this.#suspicions.set(id, { sign, since: since ?? now });
+      const patience = sign === "missing" ? this.#patience.missingMs : this.#patience.homeMs;
+      // Never at the first look, which may fall between two steps of dockerd's.
+      if (since === undefined || now - since < patience) continue;
+      await this.#aloneWithEndpoint(network, id, async () => {
+        // Whatever happened to it meanwhile has changed its record or its link.
+        if (records.endpoint(id) !== endpoint || signOfDeath(await kernel.links.get(portName(id))) !== sign) return;
+        const why = sign === "missing" ? "its link has gone with its container" : "no container has its link";
+        log.warn(`removing an endpoint that dockerd has forgotten: ${why}`, { network, endpoint: id });
+        await removal.endpoint(endpoint);
+      });
+    }
+  }
+
+  #isStray({ alias }: Link): boolean {
+    const id = idInAlias(alias);
+    if (id === undefined) return false;
+    const { records } = this.#parts;
+    return records.network(id as NetworkId) === undefined && records.endpoint(id as EndpointId) === undefined;
+  }
+
+  async #links(): Promise<ReadonlyMap<string, Link>> {
+    const links = await this.#parts.kernel.links.list();
+    return new Map(links.map((link) => [link.name, link]));
+  }
+
+  #aloneWithNetwork(id: NetworkId, work: () => Promise<unknown>): Promise<unknown> {
+    return this.#parts.locks.run([...networkLock(id), ...allNetworksLock], "reconcile", work, this.#closing.signal);
+  }
+
+  #aloneWithEndpoint(network: NetworkId, id: EndpointId, work: () => Promise<unknown>): Promise<unknown> {
+    return this.#parts.locks.run(endpointLock(network, id), "reconcile", work, this.#closing.signal);
+  }
+}
+
+function signOfDeath(port: Link | undefined): Sign | undefined {
+  if (!port) return "missing";
+  return port.peerElsewhere ? undefined : "home";
+}

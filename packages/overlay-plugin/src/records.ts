@@ -1,0 +1,108 @@
+// What this host has promised, durable, with a copy in memory so that a plan can look at all of it at once.
+import type { EndpointId, NetworkId } from "@portolan/sdk";
+import type { Schema, Store } from "@portolan/state";
+import type { Agreement } from "./cluster/keys.ts";
+
+/**
+ * `intent`: about to be made; after a crash it is taken back. `made`: dockerd may rely on it. `removing`: dockerd has
+ * forgotten it and it must go, from the kernel and from the cluster; it stays here until it is gone.
+ */
+type Progress = "intent" | "made" | "removing";
+
+export interface NetworkRecord extends Agreement {
+  readonly id: NetworkId;
+  readonly progress: Progress;
+  /** What the cluster calls it. */
+  readonly name: string;
+  /** As the user gave them, including those that we do not know. */
+  readonly options: Readonly<Record<string, string>>;
+  /** Why it could not be removed. */
+  readonly trouble?: string;
+}
+
+export interface EndpointRecord {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+  readonly progress: Progress;
+  /** Without prefix lengths, one per family at most. */
+  readonly addresses: readonly string[];
+  readonly mac: string;
+  /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
+  readonly sandbox?: string;
+  readonly trouble?: string;
+}
+
+export interface HostRecord {
+  /** At random, made once. */
+  readonly id: string;
+}
+
+export const schema: Schema = { collections: ["networks", "endpoints", "host"], migrations: [] };
+
+export class Records {
+  readonly #store: Store;
+  readonly #networks: Map<NetworkId, NetworkRecord>;
+  readonly #endpoints: Map<EndpointId, EndpointRecord>;
+
+  private constructor(
+    store: Store,
+    networks: Map<NetworkId, NetworkRecord>,
+    endpoints: Map<EndpointId, EndpointRecord>,
+  ) {
+    this.#store = store;
+    this.#networks = networks;
+    this.#endpoints = endpoints;
+  }
+
+  static async load(store: Store): Promise<Records> {
+    const networks = await store.collection<NetworkRecord>("networks").list();
+    const endpoints = await store.collection<EndpointRecord>("endpoints").list();
+    return new Records(
+      store,
+      new Map(networks.map(([, record]) => [record.id, record])),
+      new Map(endpoints.map(([, record]) => [record.id, record])),
+    );
+  }
+
+  network(id: NetworkId): NetworkRecord | undefined {
+    return this.#networks.get(id);
+  }
+
+  endpoint(id: EndpointId): EndpointRecord | undefined {
+    return this.#endpoints.get(id);
+  }
+
+  get networks(): readonly NetworkRecord[] {
+    return [...this.#networks.values()];
+  }
+
+  get endpoints(): readonly EndpointRecord[] {
+    return [...this.#endpoints.values()];
+  }
+
+  endpointsOf(network: NetworkId): readonly EndpointRecord[] {
+    return this.endpoints.filter((endpoint) => endpoint.network === network);
+  }
+
+  // Memory follows the store, never the other way round: what could not be written has not happened.
+
+  async putNetwork(record: NetworkRecord): Promise<void> {
+    await this.#store.commit([{ collection: "networks", key: record.id, value: record }]);
+    this.#networks.set(record.id, record);
+  }
+
+  async putEndpoint(record: EndpointRecord): Promise<void> {
+    await this.#store.commit([{ collection: "endpoints", key: record.id, value: record }]);
+    this.#endpoints.set(record.id, record);
+  }
+
+  async forgetNetwork(id: NetworkId): Promise<void> {
+    await this.#store.commit([{ collection: "networks", key: id, value: undefined }]);
+    this.#networks.delete(id);
+  }
+
+  async forgetEndpoint(id: EndpointId): Promise<void> {
+    await this.#store.commit([{ collection: "endpoints", key: id, value: undefined }]);
+    this.#endpoints.delete(id);
+  }
+}

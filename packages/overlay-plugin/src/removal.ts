@@ -1,0 +1,88 @@
+// Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
+import type { Kernel } from "@portolan/kernel";
+import { PluginError, type Logger, type Metrics } from "@portolan/sdk";
+import type { SharedStore } from "@portolan/state";
+import { removeLink } from "./apply.ts";
+import { withdraw } from "./cluster/announce.ts";
+import { aliasOf, portName } from "./naming.ts";
+import type { Networks } from "./networks.ts";
+import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
+
+export interface RemovalParts {
+  readonly kernel: Kernel;
+  readonly store: SharedStore;
+  readonly networks: Networks;
+  readonly records: Records;
+  readonly host: string;
+  readonly log: Logger;
+  readonly metrics?: Metrics | undefined;
+}
+
+export class Removal {
+  readonly #parts: RemovalParts;
+
+  constructor(parts: RemovalParts) {
+    this.#parts = parts;
+  }
+
+  /** What could not be removed yet. */
+  get pending(): readonly (NetworkRecord | EndpointRecord)[] {
+    const { networks, endpoints } = this.#parts.records;
+    return [...networks, ...endpoints].filter(({ progress }) => progress === "removing");
+  }
+
+  /** With all its endpoints; to be called alone with all networks. @returns whether it is gone, or else pending */
+  async network(record: NetworkRecord): Promise<boolean> {
+    const { networks, records, log } = this.#parts;
+    // From here on a crash must not bring it back.
+    if (record.progress !== "removing") await records.putNetwork({ ...record, progress: "removing" });
+    for (const endpoint of records.endpointsOf(record.id)) await this.endpoint(endpoint);
+    try {
+      await networks.takeDown(record);
+    } catch (error) {
+      log.warn("could not remove the network, and will try again", { network: record.id, err: error });
+      await records.putNetwork({ ...record, progress: "removing", trouble: PluginError.from(error).message });
+      this.#count();
+      return false;
+    }
+    await records.forgetNetwork(record.id);
+    this.#count();
+    return true;
+  }
+
+  /** @returns whether it is gone, or else pending */
+  async endpoint(record: EndpointRecord): Promise<boolean> {
+    const { kernel, networks, records, log } = this.#parts;
+    const { id, network, addresses } = record;
+    if (record.progress !== "removing") await records.putEndpoint({ ...record, progress: "removing" });
+    const failures: unknown[] = [];
+    // The cluster hears of it first: the link takes the kernel some milliseconds. One does not wait for the other.
+    for (const step of [
+      () => this.#withdraw(record),
+      () => removeLink(kernel, { name: portName(id), alias: aliasOf(id) }),
+    ]) {
+      await step().catch((error: unknown) => failures.push(error));
+    }
+    const [failure] = failures;
+    if (failure === undefined) await records.forgetEndpoint(id);
+    else {
+      log.warn("could not remove the endpoint, and will try again", { network, endpoint: id, err: failure });
+      const trouble = PluginError.from(failure).message;
+      await records.putEndpoint({ ...record, progress: "removing", trouble });
+    }
+    this.#count();
+    if (failure === undefined) await networks.carriers.get(network)?.forwarding.localChanged(addresses);
+    return failure === undefined;
+  }
+
+  async #withdraw({ id, network, addresses, mac }: EndpointRecord): Promise<void> {
+    const { store, records, host } = this.#parts;
+    const name = records.network(network)?.name;
+    if (name === undefined) return;
+    await withdraw(store, { network: name, addresses, entry: { host, endpoint: id.slice(0, 12), mac } });
+  }
+
+  #count(): void {
+    this.#parts.metrics?.pendingDeletes.set(this.pending.length);
+  }
+}

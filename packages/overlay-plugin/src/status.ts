@@ -1,0 +1,110 @@
+// What the admin socket tells: of this host, of the networks it carries, and of the cluster as this host knows it.
+import { PluginError } from "@portolan/sdk";
+import type { Peers } from "./cluster/peers.ts";
+import { TABLE } from "./firewall.ts";
+import type { FirewallGuard } from "./guard.ts";
+import { bridgeName, vxlanName } from "./naming.ts";
+import type { Networks } from "./networks.ts";
+import type { Reconciler } from "./reconcile.ts";
+import type { NetworkRecord, Records } from "./records.ts";
+import type { Removal } from "./removal.ts";
+
+export interface StatusParts {
+  readonly host: string;
+  readonly vtep: string;
+  readonly store: string;
+  readonly records: Records;
+  readonly networks: Networks;
+  readonly peers: Peers;
+  readonly removal: Removal;
+  readonly guard: FirewallGuard;
+  readonly reconciler: Reconciler;
+  readonly staleEntries: () => number;
+}
+
+export type OverlayStatus = ReturnType<typeof status>;
+
+export function status(parts: StatusParts) {
+  const { host, vtep, store, records, peers, removal, guard, reconciler, staleEntries } = parts;
+  return {
+    host,
+    vtep,
+    store,
+    /** Why other hosts may not know of this one. */
+    trouble: reconciler.clusterTrouble,
+    networks: records.networks.map((network) => networkStatus(network, parts)),
+    peers: [...peers.all]
+      .sort(([one], [other]) => (one < other ? -1 : 1))
+      .map(([name, { vtep: address, awaySince }]) => ({
+        host: name,
+        vtep: address,
+        alive: awaySince === undefined,
+        /** In seconds; as long as this host has noticed. */
+        away: awaySince === undefined ? undefined : Math.round((performance.now() - awaySince) / 1000),
+        networks: records.networks
+          .filter(({ id }) => parts.networks.carriers.get(id)?.members.includes(name))
+          .map((each) => each.name),
+      })),
+    /** What dockerd has forgotten and could not be removed yet. */
+    pendingDeletes: removal.pending.map(({ id, trouble }) => ({ id, trouble })),
+    /** Links with our mark that no record tells of. */
+    strays: reconciler.strays,
+    /** Entries for containers on other hosts that had to be removed because they led to where nothing was. */
+    staleEntries: staleEntries(),
+    firewall: { table: TABLE, ...guard.state },
+  };
+}
+
+function networkStatus(network: NetworkRecord, { records, networks, reconciler }: StatusParts) {
+  const { id, name, progress, vni, port, mtu, internal, subnets, options } = network;
+  const carrier = networks.carriers.get(id);
+  return {
+    id,
+    name,
+    progress,
+    vni,
+    port,
+    mtu,
+    internal,
+    subnets,
+    options,
+    bridge: bridgeName(id),
+    link: vxlanName(id),
+    hosts: carrier?.members ?? [],
+    endpoints: { here: records.endpointsOf(id).length, elsewhere: carrier?.forwarding.size ?? 0 },
+    /** Whether the cluster's entries have been read since the start. */
+    synced: carrier?.forwarding.synced ?? false,
+    trouble: network.trouble ?? reconciler.troubles.get(id),
+  };
+}
+
+export interface EndpointStatus {
+  readonly address: string;
+  readonly mac: string;
+  readonly host: string;
+  readonly endpoint: string;
+  readonly names: readonly string[];
+}
+
+/** All containers of a network, on all hosts. @param wanted a network's name, or the beginning of its id */
+export function endpoints(
+  { records, networks }: Pick<StatusParts, "records" | "networks">,
+  wanted: string,
+): readonly EndpointStatus[] {
+  const found = records.networks.filter(({ id, name }) => name === wanted || (wanted !== "" && id.startsWith(wanted)));
+  const [network, ...others] = found;
+  if (!network || others.length > 0) {
+    const names = records.networks.map(({ name }) => name).join(", ");
+    throw new PluginError(`${network ? "several networks are" : "there is no network"} ${wanted}`, {
+      hint: names === "" ? "This host carries none." : `This host carries ${names}.`,
+    });
+  }
+  const entries = networks.carriers.get(network.id)?.forwarding.entries ?? [];
+  return [...entries].map(([address, { mac, host, endpoint, names = [] }]) => ({
+    address,
+    mac,
+    host,
+    endpoint,
+    names,
+  }));
+}

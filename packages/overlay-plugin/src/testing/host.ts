@@ -1,0 +1,100 @@
+// Hosts for tests: each with a kernel in memory, all with one shared store in memory.
+import { FakeKernel } from "@portolan/kernel/testing";
+import { Cidr, silentLogger, type CallContext, type EndpointId, type NetworkId } from "@portolan/sdk";
+import { MemoryDisk, openMemoryStore, type SharedMemory, type Wire } from "@portolan/state";
+import { openOverlay, type Overlay } from "../overlay.ts";
+import type { Patience } from "../reconcile.ts";
+import { schema } from "../records.ts";
+
+/** Nothing is looked at in the background; tests call `look` themselves. */
+const NO_PATIENCE: Patience = { secondLookMs: 1e9, lookMs: 1e9, missingMs: 0, homeMs: 0 };
+
+export const networkId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "0") as NetworkId;
+const endpointId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "f") as EndpointId;
+
+const nothing = { exposedPorts: [], portMap: [], noProxy6To4: false, other: {} };
+const call: CallContext = { verb: "test", call: 1, signal: new AbortController().signal, unknownFields: new Map() };
+
+export class TestHost implements AsyncDisposable {
+  readonly name: string;
+  readonly wire: Wire;
+  readonly kernel = new FakeKernel();
+  readonly disk = new MemoryDisk();
+  overlay!: Overlay;
+
+  private constructor(memory: SharedMemory, name: string) {
+    this.name = name;
+    this.wire = memory.connect(name);
+  }
+
+  /** @param number the last part of the address that others send to */
+  static async boot(memory: SharedMemory, name: string, number: number): Promise<TestHost> {
+    const host = new TestHost(memory, name);
+    await host.kernel.links.createBridge({ name: "eth0", up: true });
+    await host.kernel.addresses.add("eth0", `192.0.2.${number}/24`);
+    host.kernel.routes.extra.push({ destination: "0.0.0.0/0", via: "192.0.2.254", link: "eth0", table: 254 });
+    await host.start();
+    return host;
+  }
+
+  async start(): Promise<void> {
+    const { store } = await openMemoryStore({ disk: this.disk, schema });
+    const parts = { kernel: this.kernel, store, shared: this.wire, alone: false, host: this.name, log: silentLogger };
+    this.overlay = await openOverlay({ ...parts, patience: NO_PATIENCE });
+    await this.overlay.start();
+  }
+
+  /** `kill -9` and a new process. */
+  async restart(): Promise<void> {
+    await this.overlay[Symbol.asyncDispose]();
+    this.disk.powerOff();
+    await this.start();
+  }
+
+  create(group: string, options: Readonly<Record<string, string>> = {}, internal = false): Promise<void> {
+    const pool = (text: string) => [{ addressSpace: "x", pool: Cidr.parse(text), auxAddresses: {} }];
+    return this.overlay.driver.createNetwork(
+      {
+        networkId: networkId(group),
+        options: {
+          ...{ enableIPv4: true, enableIPv6: true, internal, other: {} },
+          driverOpts: { "portolan.network": group, ...options },
+        },
+        ipv4: pool("10.9.0.0/16"),
+        ipv6: pool("fd00:9::/64"),
+      },
+      call,
+    );
+  }
+
+  remove(group: string): Promise<void> {
+    return this.overlay.driver.deleteNetwork({ networkId: networkId(group) }, call);
+  }
+
+  /** @param number the last part of its addresses */
+  async attach(group: string, name: string, number: number): Promise<void> {
+    const [address, addressIPv6] = [Cidr.parse(`10.9.0.${number}/16`), Cidr.parse(`fd00:9::${number}/64`)];
+    const ids = { networkId: networkId(group), endpointId: endpointId(name) };
+    const options = { ...nothing, dnsServers: [], driverOpts: {} };
+    await this.overlay.driver.createEndpoint({ ...ids, interface: { address, addressIPv6 }, options }, call);
+    const { interfaceName } = await this.overlay.driver.join({ ...ids, sandboxKey: `/x/${name}`, options: nothing });
+    this.kernel.moveToSandbox(interfaceName?.srcName ?? "");
+  }
+
+  detach(group: string, name: string): Promise<void> {
+    return this.overlay.driver.deleteEndpoint({ networkId: networkId(group), endpointId: endpointId(name) });
+  }
+
+  /** Where the kernel sends packets for each address on another host. */
+  async told(group: string): Promise<Readonly<Record<string, string>>> {
+    const link = await this.kernel.links.get(`px-${networkId(group).slice(0, 12)}`);
+    if (!link) return {};
+    const stations = new Map((await this.kernel.stations.list(link)).map(({ mac, via }) => [mac, via]));
+    const neighbours = await this.kernel.neighbours.list(link);
+    return Object.fromEntries(neighbours.map(({ address, mac }) => [address, stations.get(mac) ?? "nowhere"]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.overlay[Symbol.asyncDispose]();
+  }
+}
