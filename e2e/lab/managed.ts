@@ -9,7 +9,7 @@ import { eventually } from "./wait.ts";
 
 const repository = join(import.meta.dirname, "../..");
 /** Debian's package docker-registry has it. */
-export const REGISTRY = "/usr/bin/docker-registry";
+const REGISTRY = "/usr/bin/docker-registry";
 const PORT = 5000;
 const WITHIN = 300;
 

@@ -1,4 +1,4 @@
-// What users get, as a disk: the drivers as `make install` puts them on a host, and a managed plugin.
+// What users get, as a disk: the drivers as `make install` puts them on a host, a managed plugin, the Debian package.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +17,7 @@ export async function productsDisk(repository: string, directory: string): Promi
   try {
     await pack("install.ts", join(staging, "installed"), "/usr");
     await pack("plugins.ts", "--out", join(staging, "plugins"), PLUGIN);
+    await pack("deb.ts", "--out", staging);
     const path = join(directory, "products.ext4");
     await makeDisk(staging, path, "1G");
     return { serial: "products", path };
