@@ -18,6 +18,7 @@ const packages = [
   "curl",
   "tcpdump",
   "busybox-static",
+  "udhcpc",
 ];
 
 /** The path of the engine's tree; the first call takes about half a minute. */

@@ -60,6 +60,11 @@ export class Underlay implements AsyncDisposable {
     await ip(pid, `route add default via ${place(1).ipv4}`, `route add default via ${place(1).ipv6}`);
   }
 
+  /** A command as one of the server's, for what only some suites want served. */
+  inServer(argv: readonly string[]): readonly [string, ...string[]] {
+    return ["nsenter", `--net=/proc/${this.#server.pid}/ns/net`, "--", ...argv];
+  }
+
   async #plug(pid: number, name: string, { ipv4, ipv6 }: Place): Promise<void> {
     await ip(
       this.#switch.pid,

@@ -30,7 +30,7 @@ export const endpointOptions = optionTable(
       keys: ["portolan.dhcp.client-id"],
       type: clientId,
       defaultText: "the MAC address",
-      help: "By what the DHCP server knows the container: a new container with the same one gets the same address.",
+      help: "By what the DHCP server knows the container: what it reserves for that, every new container with it gets.",
     }),
   },
   { ownPrefixes: ["portolan."] },
