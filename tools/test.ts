@@ -30,7 +30,7 @@ const STAGES: readonly Stage[] = [
 ];
 
 /** A stage that hangs fails, while there is still time to say so. */
-const STAGE_MS = 30 * 60_000;
+const STAGE_MS = 40 * 60_000;
 
 const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
