@@ -1,11 +1,12 @@
 // Traffic that goes on while a row does something to the host, to see whether anything of it gets lost.
 import { readFile } from "node:fs/promises";
 import type { Host } from "./host.ts";
+import { patience } from "./patience.ts";
 import type { Service } from "./service.ts";
 import type { StreamReport } from "./stream.ts";
 
 /** Nobody's retransmission timer fires within this time unless packets were lost; milliseconds. */
-const SILENCE = 1000;
+const SILENCE = 1000 * patience;
 
 export class Traffic {
   readonly #what: string;

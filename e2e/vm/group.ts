@@ -4,8 +4,7 @@ import { cp, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { eventually } from "../lab/wait.ts";
 import { image } from "./image.ts";
-import { disksOf, type Job } from "./job.ts";
-import { productsDisk } from "./products.ts";
+import { disksOf, type Disk, type Job } from "./job.ts";
 import { emptyResult, makeDisks, power, type Machine } from "./qemu.ts";
 import { unpack, type Result } from "./results.ts";
 import { openRun } from "./runs.ts";
@@ -16,6 +15,8 @@ export interface Setting {
   /** Seconds for one boot. */
   readonly timeout: number;
   readonly say: (line: string) => void;
+  /** What users get, made once for all machines that can have it. */
+  readonly products: () => Promise<Disk>;
   /** Where results and logs are left, a folder for each machine and boot. */
   readonly reports: string;
 }
@@ -42,7 +43,7 @@ export async function runGroup(job: GroupJob, setting: Setting): Promise<readonl
   const results: Result[] = [];
   const disks = [
     ...(await disksOf(job, setting.repository, directory)),
-    ...(job.systemd ? [await productsDisk(setting.repository, directory)] : []),
+    ...(job.systemd ? [await setting.products()] : []),
   ];
   for (let boot = 1; ; boot += 1) {
     const found = await Promise.all(machines.map((each) => once({ ...each, disks, boot }, job, setting)));

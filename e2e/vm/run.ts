@@ -10,9 +10,12 @@ import { parseArgs } from "node:util";
 import { chosenEngines, engineCalled } from "../lab/engines.ts";
 import { openConsole } from "./console.ts";
 import { NoResult, runGroup, type GroupJob, type Setting } from "./group.ts";
+import type { Disk } from "./job.ts";
 import { commandFor, isSmoke, plan, suitesIn } from "./plan.ts";
+import { productsDisk } from "./products.ts";
 import { hasKvm } from "./qemu.ts";
 import { mergeJunit, passCountsOn, type Result } from "./results.ts";
+import { openRun } from "./runs.ts";
 import { schedule } from "./schedule.ts";
 
 const repository = join(import.meta.dirname, "../..");
@@ -86,7 +89,10 @@ async function main(): Promise<number> {
 
   const terminator = tokens.find(({ kind }) => kind === "option-terminator");
   const command = terminator === undefined ? undefined : positionals.join(" ");
-  const setting = { repository, kvm, timeout: Number(values.timeout), say, reports };
+  await using shared = await openRun("shared");
+  let made: Promise<Disk> | undefined;
+  const products = (): Promise<Disk> => (made ??= productsDisk(repository, shared.directory));
+  const setting = { repository, kvm, timeout: Number(values.timeout), say, products, reports };
   await rm(reports, { recursive: true, force: true });
   await mkdir(reports, { recursive: true });
   const results: Result[] = [];
