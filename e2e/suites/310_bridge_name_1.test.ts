@@ -11,12 +11,12 @@ const addressesOf = (host: Host, link: string) =>
 
 /** A bridge as an administrator makes it, gone after the row. */
 async function withLan(host: Host, body: () => Promise<void>): Promise<void> {
-  await host.must(["ip", "link", "add", "br-lan", "type", "bridge"]);
-  await host.must(["ip", "address", "add", "192.168.122.1/24", "dev", "br-lan"]);
+  await host.must(["ip", "link", "add", "lan-br0", "type", "bridge"]);
+  await host.must(["ip", "address", "add", "192.168.122.1/24", "dev", "lan-br0"]);
   try {
     await body();
   } finally {
-    await host.must(["ip", "link", "delete", "br-lan"]);
+    await host.must(["ip", "link", "delete", "lan-br0"]);
   }
 }
 
@@ -48,12 +48,12 @@ onEveryEngine("a bridge that the user names", ({ row, pluginRow }) => {
   row("may be the host's own, which stays with its address when the network goes", async (host) => {
     await withLan(host, async () => {
       const pool = ["--subnet", "192.168.122.0/24", "--gateway", "192.168.122.1"];
-      await create(host, ...named("br-lan"), ...pool, "hansa");
+      await create(host, ...named("lan-br0"), ...pool, "hansa");
       await runContainer(host, "lubeck", "--network", "hansa", "-p", "8080:80");
       await expectReach(host, "lubeck", host.lab.underlay.server.ipv4);
       await host.docker("rm", "-f", "lubeck");
       await host.docker("network", "rm", "hansa");
-      expect(await addressesOf(host, "br-lan")).toBe("192.168.122.1/24");
+      expect(await addressesOf(host, "lan-br0")).toBe("192.168.122.1/24");
     });
   });
 
@@ -67,16 +67,16 @@ onEveryEngine("a bridge that the user names", ({ row, pluginRow }) => {
 
   pluginRow("the built-in driver leaves its own address there", "gets back the addresses that it had", async (host) => {
     await withLan(host, async () => {
-      await create(host, ...named("br-lan"), "--subnet", "172.30.0.0/24", "hansa");
-      expect(await addressesOf(host, "br-lan")).toBe("172.30.0.1/24");
+      await create(host, ...named("lan-br0"), "--subnet", "172.30.0.0/24", "hansa");
+      expect(await addressesOf(host, "lan-br0")).toBe("172.30.0.1/24");
       await host.docker("network", "rm", "hansa");
-      expect(await addressesOf(host, "br-lan")).toBe("192.168.122.1/24");
+      expect(await addressesOf(host, "lan-br0")).toBe("192.168.122.1/24");
     });
   });
 
   pluginRow("the built-in driver is part of dockerd", "is served again by a driver that was killed", async (host) => {
     await withLan(host, async () => {
-      await create(host, ...named("br-lan"), "--subnet", "192.168.122.0/24", "--gateway", "192.168.122.1", "hansa");
+      await create(host, ...named("lan-br0"), "--subnet", "192.168.122.0/24", "--gateway", "192.168.122.1", "hansa");
       await runContainer(host, "lubeck", "--network", "hansa");
       await host.stopPlugin(driver, "SIGKILL");
       await expectReach(host, "lubeck", host.lab.underlay.server.ipv4);
@@ -85,7 +85,7 @@ onEveryEngine("a bridge that the user names", ({ row, pluginRow }) => {
       await expectReach(host, "bergen", "lubeck");
       await host.docker("rm", "-f", "lubeck", "bergen");
       await host.docker("network", "rm", "hansa");
-      expect(await addressesOf(host, "br-lan")).toBe("192.168.122.1/24");
+      expect(await addressesOf(host, "lan-br0")).toBe("192.168.122.1/24");
     });
   });
 
@@ -93,16 +93,16 @@ onEveryEngine("a bridge that the user names", ({ row, pluginRow }) => {
     row(
       "is waited for after a reboot, when its owner makes it later",
       async (host) => {
-        const addLan = () => host.must(["ip", "link", "add", "br-lan", "type", "bridge"]);
+        const addLan = () => host.must(["ip", "link", "add", "lan-br0", "type", "bridge"]);
         await addLan();
-        await create(host, ...named("br-lan"), "--subnet", "192.168.122.0/24", "hansa");
+        await create(host, ...named("lan-br0"), "--subnet", "192.168.122.0/24", "hansa");
         await runContainer(host, "lubeck", "--network", "hansa");
         await host.powerOff();
         await host.powerOn();
         await host.startPlugin(driver);
         await host.startDockerd();
         const early = await host.tryDocker("start", "lubeck");
-        expect(early.stderr).toContain("there is no bridge br-lan, which the network was created on");
+        expect(early.stderr).toContain("there is no bridge lan-br0, which the network was created on");
         await addLan();
         await host.docker("start", "lubeck");
         await eventually("lubeck gets out", async () => {
@@ -111,7 +111,7 @@ onEveryEngine("a bridge that the user names", ({ row, pluginRow }) => {
         });
         await host.docker("rm", "-f", "lubeck");
         await host.docker("network", "rm", "hansa");
-        await host.must(["ip", "link", "delete", "br-lan"]);
+        await host.must(["ip", "link", "delete", "lan-br0"]);
       },
       120,
     );
