@@ -3,6 +3,7 @@ import { openKernel, type Kernel, type Link } from "@portolan/kernel";
 import { makeNetns, type Netns } from "@portolan/kernel/testing";
 import { endpointLock, networkLock, silentLogger, type EndpointId } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
+import { ANTISPOOF_TABLE } from "../antispoof.ts";
 import { openBridge, type Bridge } from "../bridge.ts";
 import { TABLE } from "../firewall.ts";
 import { portName } from "../naming.ts";
@@ -131,7 +132,8 @@ export class CrashHost extends Calls implements AsyncDisposable {
     for (const { name } of await this.#observer.links.list())
       if (/^p[vt]/.test(name)) await this.#observer.links.remove(name);
     await this.#sandbox[Symbol.asyncDispose]();
-    await this.#observer.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}`);
+    for (const table of [TABLE, ANTISPOOF_TABLE])
+      await this.#observer.nftables.run(`add table ${table}\ndelete table ${table}`);
     await this.#observer.forwardAccept.remove();
     await this.#observer[Symbol.asyncDispose]();
   }
