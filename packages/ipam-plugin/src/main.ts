@@ -45,7 +45,7 @@ await runPlugin({ name: "ts-ipam", version, summary, settings, commands: { ...co
     const journal = new Journal(store);
     const registry = await Registry.load(store, journal);
     const parts = { host: plugin.settings.hostName, hostId: id, registry, journal, log: logger, now: Date.now };
-    await using etcd = openSharedStore(plugin.settings);
+    await using etcd = await openSharedStore(plugin.settings);
     await using shared = etcd && (await SharedPools.open({ ...parts, store: etcd }, store));
     const defaultPools = [...plugin.settings.defaultPools, ulaOf(id)];
     driver.open({ registry, journal, hostId: id, defaultPools, ...(shared ? { shared } : {}) });

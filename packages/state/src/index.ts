@@ -3,7 +3,6 @@ export { MemoryDisk, openMemoryStore, type OpenMemoryOptions } from "./memory-st
 export { Mirror } from "./mirror.ts";
 export { openStore, type OpenOptions } from "./open-store.ts";
 export { removeStore } from "./remove-store.ts";
-export { EtcdStore, type EtcdSettings } from "./shared/etcd-store.ts";
 export { follow, type Follower, type Following } from "./shared/follow.ts";
 export { SharedMemory, type Wire } from "./shared/shared-memory.ts";
 export {

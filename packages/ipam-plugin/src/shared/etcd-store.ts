@@ -1,5 +1,6 @@
 // The shared store in etcd, for what ts-ipam needs of it: keys below a root of its own, and errors that say what still works.
-import { EtcdStore as Etcd, StoreAway as Away, type EtcdSettings as Settings } from "@portolan/state";
+import { StoreAway as Away } from "@portolan/state";
+import { EtcdStore as Etcd, type EtcdSettings as Settings } from "@portolan/state/etcd";
 import { type Change, type Condition, type Entry, type SharedStore, StoreAway, type Write } from "./shared-store.ts";
 
 export type EtcdSettings = Omit<Settings, "root">;

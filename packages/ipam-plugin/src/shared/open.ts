@@ -1,7 +1,6 @@
 // Opens the shared store that the settings name.
 import { readFileSync } from "node:fs";
 import { UsageError } from "@portolan/sdk";
-import { EtcdStore } from "./etcd-store.ts";
 import type { SharedStore } from "./shared-store.ts";
 
 export interface StoreSettings {
@@ -17,7 +16,7 @@ export interface StoreSettings {
  * @returns undefined when no store is named
  * @throws UsageError for settings that do not fit together
  */
-export function openSharedStore(settings: StoreSettings): SharedStore | undefined {
+export async function openSharedStore(settings: StoreSettings): Promise<SharedStore | undefined> {
   const { store: url, storeCa, storeCert, storeKey, storeUser, storePasswordFile } = settings;
   if (url === undefined) return undefined;
   if (url.startsWith("etcds:") !== (storeCa !== undefined)) {
@@ -30,6 +29,8 @@ export function openSharedStore(settings: StoreSettings): SharedStore | undefine
     throw new UsageError("--store-user and --store-password-file go together");
   }
   const password = storePasswordFile === undefined ? undefined : read(storePasswordFile).toString().trim();
+  // Most hosts share nothing, and etcd's client takes more memory than all else here.
+  const { EtcdStore } = await import("./etcd-store.ts");
   return new EtcdStore({
     url,
     ...(storeCa === undefined ? {} : { ca: read(storeCa) }),
