@@ -9,6 +9,8 @@ export interface Engine {
   readonly client: "in docker.io" | "docker-cli";
   /** Options for apt while the tree is made. */
   readonly aptOptions: readonly string[];
+  /** Packages that its hosts have beside those of every host: other engines' trees stay as they are. */
+  readonly packages?: readonly string[];
 }
 
 const engines: readonly Engine[] = [

@@ -1,5 +1,5 @@
 // How a suite is written: rows, each of which starts on a clean host and has to leave it clean, on every engine.
-import { chosenEngines, type Engine } from "./engines.ts";
+import { chosenEngines, engineCalled, type Engine } from "./engines.ts";
 import { Host } from "./host.ts";
 import { Lab } from "./lab.ts";
 import { expectNoLeak } from "./leaks.ts";
@@ -34,12 +34,17 @@ export interface SuiteOptions {
   readonly prepare?: Body;
   /** What the suite needs of the machine under its hosts. */
   readonly needs?: Needs;
+  /** The only engine, where others would say the same, and what its hosts have installed beside the usual. */
+  readonly only?: { readonly engine: string; readonly packages: readonly string[] };
 }
 
 /** Defines the rows once for each engine. */
 export function onEveryEngine(topic: string, define: (rows: Rows) => void, options: SuiteOptions = {}): void {
-  for (const engine of chosenEngines()) {
-    describeWith(options.needs ?? {}, `${topic}, Docker ${engine.version}, ${options.driver ?? driver}`, () => {
+  const { only } = options;
+  const engines = only ? [{ ...engineCalled(only.engine), packages: only.packages }] : chosenEngines();
+  const needs = { ...options.needs, ...(only && { engine: only.engine }) };
+  for (const engine of engines) {
+    describeWith(needs, `${topic}, Docker ${engine.version}, ${options.driver ?? driver}`, () => {
       const bench = new Bench(engine, options);
       afterAll(() => bench[Symbol.asyncDispose](), 60_000 * patience);
       const row: Row = (sentence, body, seconds = 60) => {

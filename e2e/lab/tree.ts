@@ -23,7 +23,8 @@ const packages = [
 
 /** The path of the engine's tree; the first call takes about half a minute. */
 export function tree(engine: Engine): Promise<string> {
-  const include = engine.client === "docker-cli" ? [...packages, "docker-cli"] : packages;
+  const client = engine.client === "docker-cli" ? ["docker-cli"] : [];
+  const include = [...packages, ...client, ...(engine.packages ?? [])];
   const inputs = { recipe: 1, arch: process.arch, include, ...engine };
   return cached(`trees/${engine.suite}-${digest(inputs)}`, async (path) => {
     await must(

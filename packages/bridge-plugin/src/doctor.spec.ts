@@ -50,6 +50,14 @@ it("another firewall that drops what it does not know, and how to let our bridge
   ]);
 });
 
+it("firewalld that does not know our bridges, which is told by its own command", async () => {
+  const type = "type filter hook forward priority 10; policy drop;";
+  host.kernel.nftables.runFromOutside(`table inet firewalld {\n chain filter_FORWARD {\n ${type}\n }\n }`);
+  expect(await found()).toEqual([
+    "other firewalls: problem: firewall-cmd --permanent --zone=trusted --add-interface=pt-+ && firewall-cmd --reload",
+  ]);
+});
+
 it("an iptables that drops all while nobody keeps its rules", async () => {
   await host.bridge[Symbol.asyncDispose]();
   const type = "type filter hook forward priority 0; policy drop;";

@@ -98,6 +98,8 @@ async function ruleset({ nftables }: Kernel): Promise<{ chains: readonly Chain[]
 
 const isIptables = ({ family, table }: Chain) => (family === "ip" || family === "ip6") && table === "filter";
 const isOurs = ({ family, table }: Chain) => [TABLE, ANTISPOOF_TABLE].includes(`${family} ${table}`);
+const isFirewalld = ({ family, table }: Chain) => family === "inet" && table === "firewalld";
+const knowsUs = (rules: readonly Rule[]) => JSON.stringify(rules).includes(`"${BRIDGE_PREFIX}*"`);
 const rulesIn = (rules: readonly Rule[], { family, table, name }: Chain) =>
   rules.filter((rule) => rule.family === family && rule.table === table && rule.chain === name);
 
@@ -126,7 +128,18 @@ async function otherFirewalls(kernel: Kernel): Promise<readonly Finding[]> {
       const [last] = rulesIn(rules, chain).at(-1)?.expr.slice(-1) ?? [];
       return chain.policy === "drop" || (last !== undefined && ("drop" in last || "reject" in last));
     })
-    .map(({ family, table, name }) => {
+    .filter((chain) => !isFirewalld(chain) || !knowsUs(rules.filter(({ table }) => table === chain.table)))
+    .map((chain) => {
+      const { family, table, name } = chain;
+      if (isFirewalld(chain)) {
+        const found =
+          "firewalld rejects what comes from our bridges; the driver tells it not to, where it has firewall-cmd";
+        // For good, since nobody may be there to say it again.
+        return problem(
+          found,
+          `firewall-cmd --permanent --zone=trusted --add-interface=${BRIDGE_PREFIX}+ && firewall-cmd --reload`,
+        );
+      }
       const insert = (side: string) =>
         `nft insert rule ${family} ${table} ${name} ${side} '"${BRIDGE_PREFIX}*"' accept`;
       return note(

@@ -5,7 +5,7 @@ import { KeyedLocks, PluginError, silentLogger, type Command } from "@portolan/s
 import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { Firewall } from "./firewall.ts";
-import { idInAlias } from "./naming.ts";
+import { BRIDGE_PREFIX, idInAlias } from "./naming.ts";
 import { Ports } from "./ports.ts";
 import { Records, schema } from "./records.ts";
 import { Removal } from "./removal.ts";
@@ -32,7 +32,7 @@ export async function purgeHost(kernel: Kernel, stateDir: string): Promise<reado
     if (idInAlias(alias) !== undefined && alias !== undefined) await removeLink(kernel, { name, alias });
   }
   await firewall.uninstall();
-  await kernel.forwardAccept.remove();
+  await kernel.forwardAccept.remove(BRIDGE_PREFIX);
   await removeStore(join(stateDir, "state.db"));
   const after = new Set(await linkNames(kernel));
   return before.filter((name) => !after.has(name));

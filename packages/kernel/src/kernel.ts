@@ -229,6 +229,7 @@ export interface ForwardAccept {
    * in a chain of ours, called from DOCKER-USER where that exists and from FORWARD elsewhere, for IPv4 and IPv6 and for
    * each variant of iptables (nft, legacy) that this network namespace has a filter table of, or that the program
    * `iptables` stands for. Between our links and Docker's own bridges nothing is accepted: there Docker's rules decide.
+   * Where firewalld runs, it also puts links that are in none of its zones into the zone of Docker's own bridges.
    * To be called at start and when one of the watches calls back, never on a request's way.
    * @param prefix the prefix of our bridges' names
    * @param names bridges of ours that have other names; nobody else may call a link so
@@ -242,8 +243,8 @@ export interface ForwardAccept {
    * these the kernel notifies nobody. For all other tables there is `nftables.watch`.
    */
   watch(changed: () => void): Disposable;
-  /** Takes the rules and the chain back. */
-  remove(): Promise<void>;
+  /** Takes the rules and the chain back. @param prefix as for `ensure`, where firewalld is to forget it, too */
+  remove(prefix?: string): Promise<void>;
 }
 
 export interface PortRequest {

@@ -5,7 +5,7 @@ import type { Command } from "@portolan/sdk";
 import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { Firewall } from "./firewall.ts";
-import { FORWARD_CHAIN, idInAlias } from "./naming.ts";
+import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
 import { schema } from "./records.ts";
 
 export const purge: Command = {
@@ -32,7 +32,7 @@ async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly str
       removed.push(name);
   }
   await new Firewall(kernel).uninstall();
-  await kernel.forwardAccept.remove();
+  await kernel.forwardAccept.remove(BRIDGE_PREFIX);
   await removeStore(path);
   return removed;
 }

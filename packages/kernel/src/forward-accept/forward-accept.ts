@@ -3,6 +3,7 @@ import { isKernelError, KernelError } from "../kernel-error.ts";
 import type { ForwardAccept, LinksBeside, Nftables } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
 import type { Filter } from "./filter.ts";
+import { Firewalld } from "./firewalld.ts";
 import { variantOf, type Variant } from "./iptables.ts";
 import { LegacyFilter } from "./legacy-filter.ts";
 import { LegacyWatcher } from "./legacy-watch.ts";
@@ -25,6 +26,7 @@ export class IptablesForwardAccept implements ForwardAccept {
   readonly #missing = new Map<string, number>();
   readonly #missingFor: number;
   readonly #jump: string;
+  readonly #firewalld: Firewalld;
   #last: Promise<unknown> = Promise.resolve();
 
   /**
@@ -34,6 +36,7 @@ export class IptablesForwardAccept implements ForwardAccept {
   constructor(nftables: Nftables, missingFor = 30_000, chain = CHAIN) {
     this.#missingFor = missingFor;
     this.#jump = jumpTo(chain);
+    this.#firewalld = new Firewalld(nftables);
     this.#candidates = ([4, 6] as const).flatMap((family) => [
       { family, variant: "nft", filter: new NftFilter(nftables, family, chain) },
       { family, variant: "legacy", filter: new LegacyFilter(family, chain) },
@@ -51,14 +54,18 @@ export class IptablesForwardAccept implements ForwardAccept {
         dockers: dockers.filter(isRuleWord).toSorted(),
         others: others.filter(isRuleWord).toSorted(),
       });
-      return this.#each(async ({ family, variant, filter }) => {
-        if (!(await filter.exists())) {
-          // What Docker will use is what the name `iptables` stands for. On a fresh host it has not made its chains yet.
-          if ((await this.#defaultVariant(family)) !== variant) return false;
-          await filter.create();
-        }
-        return mend(filter, (table) => planAccept(table, rules, this.#jump));
-      });
+      const links = [`${prefix}+`, ...names];
+      return this.#each(
+        async ({ family, variant, filter }) => {
+          if (!(await filter.exists())) {
+            // What Docker will use is what the name `iptables` stands for. On a fresh host it has not made its chains yet.
+            if ((await this.#defaultVariant(family)) !== variant) return false;
+            await filter.create();
+          }
+          return mend(filter, (table) => planAccept(table, rules, this.#jump));
+        },
+        () => this.#firewalld.ensure(links),
+      );
     });
   }
 
@@ -78,14 +85,15 @@ export class IptablesForwardAccept implements ForwardAccept {
     return new LegacyWatcher(changed);
   }
 
-  async remove(): Promise<void> {
-    await this.#inTurn(() =>
-      this.#each(async ({ filter }) => {
+  async remove(prefix?: string): Promise<void> {
+    await this.#inTurn(async () => {
+      if (prefix !== undefined) await this.#firewalld.remove([`${prefix}+`]);
+      await this.#each(async ({ filter }) => {
         if (!(await filter.exists()) || !(await mend(filter, (table) => planRemoval(table, this.#jump)))) return false;
         await filter.tidy();
         return true;
-      }),
-    );
+      });
+    });
   }
 
   /** Remembered once there is such a program; one that is missing may be installed yet. */
@@ -99,13 +107,16 @@ export class IptablesForwardAccept implements ForwardAccept {
     return variant;
   }
 
-  /** One kind that cannot be mended does not keep the others from it. */
-  async #each(act: (candidate: Candidate) => Promise<boolean>): Promise<boolean> {
+  /** One kind that cannot be mended does not keep the others from it. @param last done after them all */
+  async #each(
+    act: (candidate: Candidate) => Promise<boolean>,
+    last: () => Promise<boolean> = () => Promise.resolve(false),
+  ): Promise<boolean> {
     const failures: unknown[] = [];
     let acted = false;
-    for (const candidate of this.#candidates) {
+    for (const step of [...this.#candidates.map((candidate) => () => act(candidate)), last]) {
       try {
-        acted = (await act(candidate)) || acted;
+        acted = (await step()) || acted;
       } catch (error) {
         failures.push(error);
       }
