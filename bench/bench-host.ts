@@ -1,11 +1,18 @@
 // A host as benchmarks use it: networks and containers over dockerd's API, each step timed alone.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Host } from "../e2e/lab/host.ts";
 import { image } from "../e2e/lab/image.ts";
+import { eventually } from "../e2e/lab/wait.ts";
 import { DockerApi } from "./docker-api.ts";
+import { NULL_LINK } from "./null-driver.ts";
 
 /** The two that every row compares, in the order of the tables' columns. */
 export const drivers = ["ts-bridge", "bridge"] as const;
 export type Driver = (typeof drivers)[number];
+
+/** The kernel takes a container's namespace down after dockerd's answer, under a lock that the next start needs. */
+const SETTLE_MS = 150;
+const NULL_SOCKET = "/run/docker/plugins/floor.sock";
 
 /** Published ports: container port and host port have the same number. */
 export interface PortRange {
@@ -30,8 +37,29 @@ export class BenchHost implements Disposable {
     this.api = new DockerApi(host.path("/run/docker.sock"));
   }
 
+  /** Makes a network of a driver that does nothing. Its containers start one at a time: they share a link. */
+  async createNullNetwork(name: string): Promise<void> {
+    await this.host.start("floor", ["node", "--no-warnings", "/opt/portolan/bench/null-driver.ts", NULL_SOCKET]);
+    await eventually("the null driver listens", () =>
+      this.host.exec(["test", "-S", NULL_SOCKET]).then(({ code }) => code === 0),
+    );
+    await this.createNetwork(name, "floor");
+  }
+
+  /** A container's life on that network. */
+  async nullCycle(network: string, ports?: PortRange): Promise<Cycle> {
+    // A link that went with a container's namespace is made anew.
+    const peer = `${NULL_LINK}-h`;
+    await this.host.must([
+      "sh",
+      "-c",
+      `ip link show ${NULL_LINK} >&- 2>&- || ip link add ${peer} up type veth peer ${NULL_LINK}`,
+    ]);
+    return this.cycle(network, ports);
+  }
+
   /** @returns milliseconds */
-  async createNetwork(name: string, driver: Driver): Promise<number> {
+  async createNetwork(name: string, driver: Driver | "floor"): Promise<number> {
     return (await this.api.call("POST", "/networks/create", { Name: name, Driver: driver })).ms;
   }
 
@@ -63,7 +91,9 @@ export class BenchHost implements Disposable {
   /** A container's life, from its start on. */
   async cycle(network: string, ports?: PortRange): Promise<Cycle> {
     await this.create("probe", network, ports);
-    return { start: await this.start("probe"), remove: await this.remove("probe") };
+    const cycle = { start: await this.start("probe"), remove: await this.remove("probe") };
+    await sleep(SETTLE_MS);
+    return cycle;
   }
 
   /** The path of a container's network namespace, as the machine sees it, and its address. */

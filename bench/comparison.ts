@@ -6,33 +6,45 @@ export interface Comparison {
   readonly unit: string;
   readonly ours: number;
   readonly builtIn: number;
+  /** Of a driver that does nothing; for all rows of a table or none. */
+  readonly floor?: number;
   /** Of ours / built-in. */
   readonly goal: { readonly atMost: number } | { readonly atLeast: number } | undefined;
 }
 
-/** Runs `measure` for each of `things` in turn, `rounds` times, beginning with another one each time. */
+/**
+ * Runs `measure` for each of `things`, `rounds` times, in another order each time: what one leaves behind for the kernel to do
+ * must not fall to the same other one always.
+ */
 export async function alternate<T>(
   rounds: number,
   things: readonly T[],
   measure: (thing: T) => Promise<void>,
 ): Promise<void> {
   for (let round = 0; round < rounds; round += 1) {
-    for (let turn = 0; turn < things.length; turn += 1) await measure(things[(round + turn) % things.length] as T);
+    for (const thing of shuffled(things)) await measure(thing);
   }
+}
+
+function shuffled<T>(things: readonly T[]): readonly T[] {
+  const keyed = things.map((thing) => ({ thing, key: Math.random() }));
+  return keyed.sort((a, b) => a.key - b.key).map(({ thing }) => thing);
 }
 
 /** What `values` cost over `base`: the difference of the medians. */
 export const over = (base: readonly number[], values: readonly number[]): number => median(values) - median(base);
 
 export function comparisonTable(rows: readonly Comparison[], ours = "ts-bridge"): string {
+  const hasFloor = rows.some(({ floor }) => floor !== undefined);
   return table(
-    ["what", ours, "built-in", "ratio", "goal", "met"],
-    rows.map(({ what, unit, builtIn, goal, ...row }) => {
+    ["what", ours, "built-in", ...(hasFloor ? ["null driver"] : []), "ratio", "goal", "met"],
+    rows.map(({ what, unit, builtIn, floor, goal, ...row }) => {
       const ratio = row.ours / builtIn;
       return [
         what,
         `${figure(row.ours)} ${unit}`,
         `${figure(builtIn)} ${unit}`,
+        ...(floor === undefined ? [] : [`${figure(floor)} ${unit}`]),
         ratio.toFixed(3),
         ...verdict(ratio, goal),
       ];
