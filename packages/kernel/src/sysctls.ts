@@ -1,6 +1,6 @@
 // Kernel settings, by the files under /proc/sys.
-import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KernelError, systemCode } from "./kernel-error.ts";
 import type { Sysctls } from "./kernel.ts";
@@ -17,10 +17,12 @@ export class ProcSysctls implements Sysctls {
     this.#mounted = mounted;
   }
 
+  /** The kernel answers from its memory, in a tenth of the time that a thread of the pool takes to ask. */
+  // eslint-disable-next-line @typescript-eslint/require-await -- refusals must be rejections
   async get(path: string): Promise<string | undefined> {
     const operation = "read sysctl";
     try {
-      return (await readFile(this.#fileOf(path, operation), "utf8")).trimEnd();
+      return readFileSync(this.#fileOf(path, operation), "utf8").trimEnd();
     } catch (error) {
       if (systemCode(error) === "ENOENT") return undefined;
       throw refusal(operation, path, error);

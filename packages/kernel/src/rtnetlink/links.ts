@@ -139,16 +139,19 @@ export class RtLinks implements Links {
   /** The kernel ignores an alias in the message that makes a link (rtnl_create_link), so it takes a message of its own. */
   async #finish(spec: BridgeSpec | VethSpec, operation: string): Promise<Link> {
     const { name, alias } = spec;
-    if (alias !== undefined) {
-      try {
-        const payload = encodeLink({ name, attributes: aliasOf(spec) });
-        await this.#requests.send({ operation, device: name, type: SETLINK, payload });
-      } catch (error) {
-        await this.remove(name);
-        throw error;
-      }
+    if (alias === undefined) return this.find(name, operation);
+    const payload = encodeLink({ name, attributes: aliasOf(spec) });
+    try {
+      // Sent together, answered in order: the link that is found has the alias.
+      const [, link] = await Promise.all([
+        this.#requests.send({ operation, device: name, type: SETLINK, payload }),
+        this.find(name, operation),
+      ]);
+      return link;
+    } catch (error) {
+      await this.remove(name);
+      throw error;
     }
-    return this.find(name, operation);
   }
 
   async #masterIndex(master: string, operation: string, device: string): Promise<number> {
