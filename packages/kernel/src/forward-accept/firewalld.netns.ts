@@ -48,7 +48,7 @@ inOwnNamespace("firewalld", () => {
     expect(await asked()).toEqual([]);
   });
 
-  it.each(["filter_INPUT_POLICIES", "filter_INPUT_ZONES"])(
+  it.each(["filter_INPUT_dispatch", "filter_INPUT_POLICIES", "filter_INPUT_ZONES", "zones_of_some_day"])(
     "is told once of links that its chain %s does not know",
     async (chain) => {
       await command();

@@ -3,8 +3,13 @@ import { isKernelError, KernelError } from "../kernel-error.ts";
 import type { Nftables } from "../kernel.ts";
 import { runProgram } from "../process.ts";
 
-/** The chain in which firewalld tells its zones apart has had two names; both have one rule a link, or more. */
-const CHAINS = ["filter_INPUT_POLICIES", "filter_INPUT_ZONES"];
+/** Where firewalld tells its zones apart, with one rule a link or more: as of 2.5, as of 2.0, and before; or wherever. */
+const PLACES = [
+  "chain inet firewalld filter_INPUT_dispatch",
+  "chain inet firewalld filter_INPUT_POLICIES",
+  "chain inet firewalld filter_INPUT_ZONES",
+  "table inet firewalld",
+];
 
 /** Where Docker 20.10 and later puts its bridges, and what firewalld has for hosts where Docker made no such zone. */
 const ZONES = ["docker", "trusted"];
@@ -60,9 +65,9 @@ export class Firewalld {
 
   /** As JSON; undefined without firewalld. */
   async #rules(): Promise<string | undefined> {
-    for (const chain of CHAINS) {
+    for (const place of PLACES) {
       try {
-        return JSON.stringify(await this.#nftables.list(`list chain inet firewalld ${chain}`, { terse: true }));
+        return JSON.stringify(await this.#nftables.list(`list ${place}`));
       } catch (error) {
         if (!isKernelError(error, "ENOENT")) throw error;
       }
