@@ -3,7 +3,7 @@
 import ipaddr from "ipaddr.js";
 import type { Element } from "./layout.ts";
 import { portName } from "./naming.ts";
-import type { EndpointRecord } from "./records.ts";
+import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
 /** Beside the other one: no table has rules of two families, and frames inside a network reach no `inet` chain. */
 export const ANTISPOOF_TABLE = "bridge portolan-bridge";
@@ -14,6 +14,8 @@ export const ANTISPOOF_SETS: readonly (readonly [name: string, properties: strin
   ["senders6", "type ifname . ether_addr . ipv6_addr"],
   // nft has no name for it before 1.0.7: where neighbour advertisements have the address that they are about.
   ["apart", "type ifname"],
+  ["deaf", "type ifname"],
+  ["returns", "type ifname . ifname"],
   ["advertisers6", "typeof iifname . @th,64,128"],
 ];
 
@@ -22,6 +24,15 @@ export const ANTISPOOF_SETS: readonly (readonly [name: string, properties: strin
  * route is chosen any more: "port" in ASCII.
  */
 export const PUBLISHED_MARK = "0x706f7274";
+
+/** From there to our own chain of address translation, for what goes back to the further bridge that it came from: "back". */
+export const RETURNING_MARK = "0x6261636b";
+
+/**
+ * Whose frames those are that come back to a further bridge from the main one. With the container's own address that bridge
+ * would look for the container at the wrong port. Locally administered, "port" in ASCII within; nobody has it.
+ */
+const RETURNING_MAC = "02:70:6f:72:74:00";
 
 /**
  * What a container sends in good faith costs one look-up. ARP must tell the truth about both addresses, in the frame's header
@@ -38,8 +49,15 @@ export const ANTISPOOF_RULES = `
   }
   chain neighbours {
     type filter hook forward priority 10; policy accept;
+    iifname . oifname @returns meta mark != ${PUBLISHED_MARK} drop comment "to the further bridge that it came from"
+    iifname . oifname @returns ether saddr set ${RETURNING_MAC} meta mark set ${RETURNING_MARK} accept
     ether type arp accept comment "an answer from a published port finds its way by it"
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
     iifname @apart oifname @apart meta mark != ${PUBLISHED_MARK} drop comment "containers of a network without ICC"
+  }
+  chain hosts {
+    type filter hook input priority 0; policy accept;
+    iifname @deaf drop comment "the host hears it on the main bridge"
   }
   chain advertisers {
     icmpv6 type { nd-router-advert, nd-redirect } drop comment "the way out is the gateway's to tell"
@@ -63,9 +81,16 @@ export function antispoofElements({ id, mac, addresses, antispoof }: EndpointRec
   ];
 }
 
-/** Of a network without ICC. */
-export function apartElements({ id }: EndpointRecord): readonly Element[] {
-  return [{ set: "apart", text: `"${portName(id)}"` }];
+/** What its port is to its neighbours and, on a further bridge, to the host. */
+export function portPlaceElements(
+  { id, further }: EndpointRecord,
+  network: Pick<NetworkRecord, "icc">,
+): readonly Element[] {
+  const text = `"${portName(id)}"`;
+  return [
+    ...(network.icc === false ? [{ set: "apart", text } as const] : []),
+    ...(further === undefined ? [] : [{ set: "deaf", text } as const]),
+  ];
 }
 
 /** The address that Linux gives a link by itself: the MAC address in the modified EUI-64 format (RFC 4291, appendix A). */

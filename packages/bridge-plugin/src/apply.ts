@@ -61,6 +61,17 @@ export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: 
 
 const BRIDGE_CALLS_IPTABLES = "net/bridge/bridge-nf-call-iptables";
 
+/**
+ * Whether br_netfilter leads a container to a published port of its own network inside the bridge, between ports that must be
+ * able to; then our own table keeps apart who has to be.
+ */
+export async function leadsNeighbours(
+  { sysctls }: Kernel,
+  { keepsNeighboursApart }: Pick<Firewall, "keepsNeighboursApart">,
+): Promise<boolean> {
+  return keepsNeighboursApart && (await sysctls.get(BRIDGE_CALLS_IPTABLES)) === "1";
+}
+
 /** @throws PluginError when a stranger has the link's name, KernelError */
 export async function applyEndpoint(
   kernel: Kernel,
@@ -79,8 +90,7 @@ export async function applyEndpoint(
     await kernel.shaping.limit(veth.name, limits, limiter);
   }
   if (!isolated) return;
-  // br_netfilter leads a container to a published port of its own network inside the bridge, between ports that must be able to.
-  const isLed = firewall.keepsNeighboursApart && (await kernel.sysctls.get(BRIDGE_CALLS_IPTABLES)) === "1";
+  const isLed = await leadsNeighbours(kernel, firewall);
   // A port that changes its bridge comes back with none of its flags.
   await kernel.links.changePort(veth.name, { isolated: !isLed });
 }
@@ -125,12 +135,15 @@ export async function removeLink(
  * Without an alias it is ours too, if it has our MAC address: the kernel takes the alias in a second message, and we may have
  * died between the two. Names of endpoints' links are nobody else's, whatever their MAC address.
  */
-function isOurs(found: Link, { alias, mac }: { readonly alias?: string | undefined; readonly mac?: string }): boolean {
+export function isOurs(
+  found: Link,
+  { alias, mac }: { readonly alias?: string | undefined; readonly mac?: string },
+): boolean {
   if (found.alias !== undefined) return found.alias === alias;
   return mac === undefined || found.mac === mac;
 }
 
-function strangerAt(name: string): PluginError {
+export function strangerAt(name: string): PluginError {
   return new PluginError(`the host has another link named ${name}, which this driver did not make`, {
     hint: `Look at it with "ip -d link show ${name}", and remove or rename it.`,
   });

@@ -4,7 +4,9 @@ import { endpointLock, KeyedLocks, type Logger, type Metrics } from "@portolan/s
 import type { Store } from "@portolan/state";
 import { BridgeDriver } from "./driver.ts";
 import { Firewall } from "./firewall.ts";
+import { FurtherBridges } from "./further-bridges.ts";
 import { FirewallGuard } from "./guard.ts";
+import type { Places } from "./places.ts";
 import { Ports } from "./ports.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
 import { Records } from "./records.ts";
@@ -17,6 +19,8 @@ export interface BridgeOptions {
   readonly log: Logger;
   readonly metrics?: Metrics;
   readonly patience?: Patience;
+  /** What a bridge has room for; the kernel's limit when missing. */
+  readonly places?: Places;
 }
 
 export interface Bridge extends AsyncDisposable {
@@ -31,12 +35,13 @@ export interface Bridge extends AsyncDisposable {
 }
 
 /** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
-export async function openBridge({ kernel, store, log, metrics, patience }: BridgeOptions): Promise<Bridge> {
+export async function openBridge({ kernel, store, log, metrics, patience, places }: BridgeOptions): Promise<Bridge> {
   const records = await Records.load(store);
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
   const firewall = new Firewall(kernel.nftables);
   const ports = new Ports({ kernel, firewall, records, locks, log });
-  const removal = new Removal({ kernel, firewall, records, ports, log, metrics });
+  const further = new FurtherBridges({ kernel, firewall, records, locks, log, places });
+  const removal = new Removal({ kernel, firewall, records, ports, further, log, metrics });
   const guard = new FirewallGuard({ kernel, firewall, records, locks, log });
   const reconciler = new Reconciler({
     kernel,
@@ -44,12 +49,13 @@ export async function openBridge({ kernel, store, log, metrics, patience }: Brid
     records,
     removal,
     ports,
+    further,
     locks,
     log,
     ...(patience && { patience }),
   });
   return {
-    driver: new BridgeDriver({ kernel, firewall, guard, records, removal, ports, locks, log }),
+    driver: new BridgeDriver({ kernel, firewall, guard, records, removal, ports, further, locks, log }),
     locks,
     async start() {
       // Before anything else: nobody else shall have the ports.

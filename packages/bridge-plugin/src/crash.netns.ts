@@ -2,6 +2,7 @@
 // and what dockerd asks next works.
 import { inOwnNamespace } from "@portolan/kernel/testing";
 import { portName } from "./naming.ts";
+import { LINUX_PLACES } from "./places.ts";
 import { endpointId } from "./testing/calls.ts";
 import { CrashHost } from "./testing/crash-host.ts";
 import { Life } from "./testing/mortal.ts";
@@ -79,11 +80,12 @@ const verb = (wanted: string) => LIFE.find(({ name }) => name === wanted)!;
 
 inOwnNamespace("kill -9", () => {
   let host: CrashHost;
+  let places = LINUX_PLACES;
   let settings: Map<string, string | undefined>;
   let before: unknown;
 
   beforeEach(async () => {
-    host = await CrashHost.boot();
+    host = await CrashHost.boot(places);
     settings = new Map(await Promise.all(SETTINGS.map(async (path) => [path, await host.setting(path)] as const)));
     await host.createNetwork("net");
     await host.createEndpoint("net", "web", "10.40.0.2/24");
@@ -151,28 +153,44 @@ inOwnNamespace("kill -9", () => {
   };
   const names = LIFE.map(({ name }) => name);
 
+  async function repeatAtEveryStep({ name, run }: Call): Promise<void> {
+    const at = names.indexOf(name);
+    const lead = () => calls(names.slice(0, at));
+    await lead();
+    const steps = await atEveryStep(
+      () => run(host),
+      async () => {
+        await calls(names.slice(at));
+        await expectNothingOfIt();
+        await lead();
+      },
+    );
+    expect(steps).toBeGreaterThan(1);
+    await calls(names.slice(Math.max(at, names.indexOf("DeleteEndpoint"))));
+  }
+
+  describe("of a network whose bridge is full", () => {
+    beforeAll(() => {
+      places = { main: 0, further: 1, bridges: 2 };
+    });
+    afterAll(() => {
+      places = LINUX_PLACES;
+    });
+
+    const around = ["CreateEndpoint", "DeleteEndpoint"].map(verb);
+    it.each(around)(
+      "at any step of $name lets dockerd repeat the call, and leaves no further bridge in the end",
+      repeatAtEveryStep,
+      LONG_MS,
+    );
+  });
+
   describe.each(LIFE)("at any step of $name", ({ name, run, onFailure }) => {
     const at = names.indexOf(name);
     /** Takes what the last round left: the call's own life has come to its end. */
     const lead = () => calls(names.slice(0, at));
 
-    it(
-      "lets dockerd repeat the call, and leaves nothing in the end",
-      async () => {
-        await lead();
-        const steps = await atEveryStep(
-          () => run(host),
-          async () => {
-            await calls(names.slice(at));
-            await expectNothingOfIt();
-            await lead();
-          },
-        );
-        expect(steps).toBeGreaterThan(1);
-        await calls(names.slice(Math.max(at, names.indexOf("DeleteEndpoint"))));
-      },
-      LONG_MS,
-    );
+    it("lets dockerd repeat the call, and leaves nothing in the end", () => repeatAtEveryStep(verb(name)), LONG_MS);
 
     it(
       "lets dockerd give the call up, beside the burial of another container, and leaves neither",

@@ -1,5 +1,5 @@
 // The protocol's verbs, in protocol order: plan, intent, apply, commit, reply.
-import type { Kernel } from "@portolan/kernel";
+import { isKernelError, type Kernel } from "@portolan/kernel";
 import {
   networkLock,
   Undo,
@@ -19,16 +19,26 @@ import {
   type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { lookAtLink } from "./adoption.ts";
-import { antispoofElements, apartElements } from "./antispoof.ts";
+import { antispoofElements, portPlaceElements } from "./antispoof.ts";
 import { applyEndpoint, applyNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureForwarding } from "./forwarding.ts";
+import type { FurtherBridges } from "./further-bridges.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock, besideSignal, lockBeside } from "./lock-keys.ts";
 import type { FirewallGuard } from "./guard.ts";
-import { hasNameOfItsOwn, idInAlias } from "./naming.ts";
+import { furtherBridgeName, hasNameOfItsOwn, idInAlias } from "./naming.ts";
 import { openElements, planOpenPorts, translatedAddresses } from "./open-ports.ts";
-import { chosenBridge, knownEndpoint, planEndpoint, planJoin, planNetwork, type Suspect } from "./plan.ts";
+import { furtherInUse, MAIN } from "./places.ts";
+import {
+  chosenBridge,
+  knownEndpoint,
+  planEndpoint,
+  planJoin,
+  planNetwork,
+  type EndpointPlan,
+  type Suspect,
+} from "./plan.ts";
 import { planGateways } from "./plan-subnets.ts";
 import { planPorts } from "./ports-plan.ts";
 import type { Ports } from "./ports.ts";
@@ -42,6 +52,7 @@ export interface DriverParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly ports: Ports;
+  readonly further: FurtherBridges;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -119,7 +130,7 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
-    const { kernel, firewall, records, log } = this.#parts;
+    const { kernel, firewall, records, further, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
     if (plan.ignored.length > 0)
@@ -133,20 +144,36 @@ export class BridgeDriver implements NetworkDriver {
     const isNew = records.endpoint(endpoint)?.progress !== "made";
     if (!isNew) call.madeBefore?.();
     else {
-      await records.putEndpoint(plan.record);
       undo.add("forget the endpoint", () => records.forgetEndpoint(endpoint));
+      undo.add("give back its place on the bridge", () => further.release(endpoint));
     }
-    await applyEndpoint(kernel, firewall, endpointLayout(plan.record, plan.network), undo);
+    const record = await this.#plugIn(plan, undo, call);
     if (isNew) {
-      const apart = plan.network.icc === false ? apartElements(plan.record) : [];
-      const own = [...antispoofElements(plan.record), ...apart];
+      const own = [...antispoofElements(record), ...portPlaceElements(record, plan.network)];
       undo.add("forget what the endpoint may send from", () => firewall.withdraw(own));
       await firewall.publish(own);
     }
     const { ports, open } = records.endpoint(endpoint) ?? {};
-    await records.putEndpoint({ ...plan.record, progress: "made", ...(ports && { ports }), ...(open && { open }) });
+    await records.putEndpoint({ ...record, progress: "made", ...(ports && { ports }), ...(open && { open }) });
     undo.commit();
     return plan.mac === undefined ? {} : { interface: { macAddress: plan.mac } };
+  }
+
+  /** @returns the record of what was made, with its bridge */
+  async #plugIn({ record, network }: EndpointPlan, undo: Undo, call: CallContext): Promise<EndpointRecord> {
+    const { kernel, firewall, further } = this.#parts;
+    const full = new Set<number>();
+    for (;;) {
+      const placed = await further.place(record, network, full, call.signal);
+      try {
+        await applyEndpoint(kernel, firewall, endpointLayout(placed, network), undo);
+        return placed;
+      } catch (error) {
+        // A bridge of the host's may have ports that no record tells of.
+        if (!isKernelError(error, "EXFULL")) throw error;
+        full.add(placed.further ?? MAIN);
+      }
+    }
   }
 
   async deleteEndpoint({ endpointId }: EndpointRequest): Promise<void> {
@@ -221,9 +248,14 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   async #removeForgotten({ network, refusal }: Suspect): Promise<void> {
-    const { kernel, removal, log } = this.#parts;
-    const bridge = await kernel.links.get(network.bridge);
-    const ports = bridge ? await kernel.links.list({ master: network.bridge }) : [];
+    const { kernel, records, removal, log } = this.#parts;
+    const bridges = [
+      network.bridge,
+      ...furtherInUse(records.endpointsOf(network.id)).map((n) => furtherBridgeName(network.id, n)),
+    ];
+    const links = await kernel.links.list();
+    const masters = new Set(links.filter(({ name }) => bridges.includes(name)).map(({ index }) => index));
+    const ports = links.filter(({ master }) => master !== undefined && masters.has(master));
     // An adopted bridge may have links of others.
     if (ports.some(({ peerElsewhere, alias }) => peerElsewhere && idInAlias(alias) !== undefined)) throw refusal;
     log.warn("dockerd hands out its addresses again: removing a network that it has forgotten", {

@@ -1,7 +1,7 @@
 // Our nftables table: rules that are written once, and sets in which each network has a few elements.
 import { isDeepStrictEqual } from "node:util";
 import { isKernelError, type KernelError, type Nftables } from "@portolan/kernel";
-import { ANTISPOOF_RULES, ANTISPOOF_SETS, ANTISPOOF_TABLE, PUBLISHED_MARK } from "./antispoof.ts";
+import { ANTISPOOF_RULES, ANTISPOOF_SETS, ANTISPOOF_TABLE, PUBLISHED_MARK, RETURNING_MARK } from "./antispoof.ts";
 import type { Element } from "./layout.ts";
 
 /** Ours alone: the other drivers have tables of their own, so that none can take another's rules away. */
@@ -22,6 +22,7 @@ const SETS: readonly (readonly [name: string, properties: string])[] = [
   ["trusted4", "type ifname . ipv4_addr . inet_proto . inet_service"],
   ["trusted6", "type ifname . ipv6_addr . inet_proto . inet_service"],
   ["docker", "type ifname"],
+  ["untracked", "type ifname"],
   ["hairpin4", "type ipv4_addr . ipv4_addr"],
   ["hairpin6", "type ipv6_addr . ipv6_addr"],
 ];
@@ -45,8 +46,8 @@ const MAPS: readonly (readonly [name: string, properties: string])[] = [
 const RULES = `
   chain forward {
     type filter hook forward priority 0; policy accept;
-    iifname . oifname @within oifname != @secluded accept comment "inside one network, where br_netfilter shows it to us"
     iifname . oifname @within ct status dnat meta mark set ${PUBLISHED_MARK} accept comment "a neighbour's published port"
+    iifname . oifname @within oifname != @secluded accept comment "inside one network, where br_netfilter shows it to us"
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } iifname . oifname @within meta mark set ${PUBLISHED_MARK} accept
     iifname @internal drop
     oifname @internal drop
@@ -69,6 +70,7 @@ const RULES = `
   }
   chain raw {
     type filter hook prerouting priority -300; policy accept;
+    iifname @untracked notrack comment "further bridges, where br_netfilter shows them to us: the main one tracks and translates"
     iifname @bridges ip daddr 127.0.0.0/8 drop comment "route_localnet would let containers in"
     iifname @bridges ip saddr 127.0.0.0/8 drop
   }
@@ -92,6 +94,7 @@ const RULES = `
     type nat hook postrouting priority 100; policy accept;
     ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "no container can answer to this host's loopback"
     iifname . oifname @within ct status dnat masquerade comment "or the answer would go straight to the neighbour"
+    meta mark ${RETURNING_MARK} masquerade comment "the same within a further bridge, with br_netfilter"
     ip saddr . ip daddr @hairpin4 masquerade comment "a container that asks for its own port, with br_netfilter"
     ip6 saddr . ip6 daddr @hairpin6 masquerade
     oifname != @bridges snat ip to ip saddr map @source4
@@ -168,7 +171,8 @@ export class Firewall {
   async remove(elements: readonly Element[]): Promise<void> {
     try {
       // nft before 1.0.6 can delete only what is there, so in the same transaction it is.
-      await this.#nftables.run(elements.map((each) => `add ${inSet(each)}\ndelete ${inSet(each)}`).join("\n"));
+      const own = this.#possible(elements);
+      await this.#nftables.run(own.map((each) => `add ${inSet(each)}\ndelete ${inSet(each)}`).join("\n"));
     } catch (error) {
       if (!isKernelError(error, "ENOENT")) throw error;
     }
@@ -178,7 +182,7 @@ export class Firewall {
   async publish(elements: readonly Element[]): Promise<void> {
     if (elements.length === 0) return;
     try {
-      await this.#nftables.run(inSets("add", elements).join("\n"));
+      await this.#nftables.run(inSets("add", this.#possible(elements)).join("\n"));
     } catch (error) {
       if (!isKernelError(error, "ENOENT")) throw error;
     }
@@ -188,7 +192,8 @@ export class Firewall {
   async withdraw(elements: readonly Element[]): Promise<void> {
     if (elements.length === 0) return;
     try {
-      await this.#nftables.run([...inSets("add", elements), ...inSets("delete", elements)].join("\n"));
+      const own = this.#possible(elements);
+      await this.#nftables.run([...inSets("add", own), ...inSets("delete", own)].join("\n"));
     } catch (error) {
       if (!isKernelError(error, "ENOENT")) this.#rules = undefined;
     }
@@ -218,6 +223,11 @@ export class Firewall {
       if (own.size !== elem.length) return false;
     }
     return true;
+  }
+
+  /** Where a kernel has no nftables for bridges, the rest must not be refused with what is for these. */
+  #possible(elements: readonly Element[]): readonly Element[] {
+    return this.#withoutAntispoof ? elements.filter(({ set }) => !IN_ANTISPOOF_TABLE.has(set)) : elements;
   }
 
   get #tables(): readonly string[] {

@@ -1,13 +1,14 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
 import type { Kernel, RulesetChange } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
-import { ANTISPOOF_TABLE, antispoofElements, apartElements } from "./antispoof.ts";
+import { ANTISPOOF_TABLE, antispoofElements, portPlaceElements } from "./antispoof.ts";
 import { dockersAmong } from "./dockers.ts";
 import { TABLE, type Firewall } from "./firewall.ts";
-import { networkLayout, type Element } from "./layout.ts";
+import { furtherLayout, networkLayout, type Element } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { BRIDGE_PREFIX, hasNameOfItsOwn } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
+import { furtherInUse } from "./places.ts";
 import { portElements } from "./port-elements.ts";
 import type { Records } from "./records.ts";
 
@@ -218,11 +219,12 @@ function recordedElements(records: Records, links: readonly string[]): readonly 
   const endpoints = records.endpoints.filter(({ progress }) => progress !== "removing");
   return [
     ...networks.flatMap((network) => networkLayout(network).elements),
+    ...records.networks.flatMap((network) =>
+      furtherInUse(records.endpointsOf(network.id)).flatMap((number) => furtherLayout(network, number).elements),
+    ),
     // As long as it has a link, it may send.
     ...records.endpoints.flatMap((endpoint) => antispoofElements(endpoint)),
-    ...records.endpoints
-      .filter((endpoint) => records.network(endpoint.network)?.icc === false)
-      .flatMap((endpoint) => apartElements(endpoint)),
+    ...records.endpoints.flatMap((endpoint) => portPlaceElements(endpoint, records.network(endpoint.network) ?? {})),
     ...endpoints.flatMap((endpoint) => portElements(endpoint)),
     ...endpoints.flatMap((endpoint) => {
       const network = records.network(endpoint.network);

@@ -1,6 +1,17 @@
 // What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
 import type { BridgeSpec, Limits, VethSpec } from "@portolan/kernel";
-import { aliasOf, bridgeMac, limiterName, peerName, portName } from "./naming.ts";
+import {
+  aliasOf,
+  bridgeMac,
+  farName,
+  furtherAlias,
+  furtherBridgeMac,
+  furtherBridgeName,
+  limiterName,
+  nearName,
+  peerName,
+  portName,
+} from "./naming.ts";
 import { addressesTaken } from "./plan-bridge.ts";
 import type { AdoptedRecord, EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
@@ -29,6 +40,9 @@ export interface Element {
     | "publishedAt6"
     | "hairpin4"
     | "hairpin6"
+    | "untracked"
+    | "deaf"
+    | "returns"
     | "apart"
     | "guarded"
     | "senders4"
@@ -134,12 +148,12 @@ export interface EndpointLayout {
 }
 
 export function endpointLayout(record: EndpointRecord, network: NetworkRecord): EndpointLayout {
-  const { id, mac, limits } = record;
+  const { id, mac, limits, further } = record;
   return {
     veth: {
       name: portName(id),
       alias: aliasOf(id),
-      master: network.bridge,
+      master: further === undefined ? network.bridge : furtherBridgeName(network.id, further),
       up: true,
       ...(network.mtu !== undefined && { mtu: network.mtu }),
       peer: { name: peerName(id), mac },
@@ -147,5 +161,61 @@ export function endpointLayout(record: EndpointRecord, network: NetworkRecord): 
     isolated: network.icc === false,
     ...(limits && { limits: { ...(limits.in && { sent: limits.in }), ...(limits.out && { received: limits.out }) } }),
     limiter: { name: limiterName(id), alias: aliasOf(id) },
+  };
+}
+
+export interface FurtherLayout {
+  /** The main bridge's name. */
+  readonly main: string;
+  readonly bridge: BridgeSpec & { readonly alias: string };
+  /** The end of the pair on the main bridge, and the one on this. */
+  readonly near: string;
+  readonly far: string;
+  /** Of all three. */
+  readonly alias: string;
+  readonly mtu?: number;
+  /** The main bridge passes no frame between isolated ports, so that containers of two bridges are kept apart as well. */
+  readonly isolated: boolean;
+  readonly sysctls: readonly (readonly [path: string, value: string])[];
+  readonly elements: readonly Element[];
+}
+
+/**
+ * A bridge that has nothing but ports: to containers, to the host and to the firewall they are as if on the main one. What
+ * passes here passes there, too, or has stayed among neighbours, so connections are tracked and translated there alone.
+ * @param number from 1
+ */
+export function furtherLayout(
+  { id, bridge, internal, icc, mtu }: Pick<NetworkRecord, "id" | "bridge" | "internal" | "icc" | "mtu">,
+  number: number,
+): FurtherLayout {
+  const [name, near, far] = [furtherBridgeName, nearName, farName].map((nameOf) => nameOf(id, number)) as [
+    string,
+    string,
+    string,
+  ];
+  const alias = furtherAlias(id, number);
+  return {
+    main: bridge,
+    bridge: { name, alias, mac: furtherBridgeMac(id, number), ...(mtu !== undefined && { mtu }) },
+    near,
+    far,
+    alias,
+    ...(mtu !== undefined && { mtu }),
+    isolated: icc === false,
+    sysctls: [
+      // The host would answer for the gateway from here as well.
+      [`net/ipv4/conf/${name}/arp_ignore`, "8"],
+      ...[name, near, far].map((link) => [`net/ipv6/conf/${link}/disable_ipv6`, "1"] as const),
+    ],
+    elements: [
+      { set: "bridges", text: `"${name}"` },
+      { set: "within", text: `"${name}" . "${name}"` },
+      ...(internal ? [{ set: "internal", text: `"${name}"` } as const] : []),
+      { set: "untracked", text: `"${name}"` },
+      { set: "deaf", text: `"${far}"` },
+      { set: "returns", text: `"${near}" . "${near}"` },
+      ...(icc === false ? [{ set: "apart", text: `"${near}"` } as const] : []),
+    ],
   };
 }

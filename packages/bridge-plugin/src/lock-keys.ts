@@ -5,6 +5,11 @@ import { endpointLock, type EndpointId, type LockRequest, type NetworkId } from 
 /** Taken after a network's own lock, never before it. */
 export const allNetworksLock: readonly LockRequest[] = [{ key: "all networks", mode: "exclusive" }];
 
+/** Of who is on which of a network's bridges; taken last, and nothing else while it is held. */
+export const placesLock = (network: NetworkId): readonly LockRequest[] => [
+  { key: `places of ${network}`, mode: "exclusive" },
+];
+
 interface Place {
   readonly id: EndpointId;
   readonly network: NetworkId;

@@ -18,6 +18,23 @@ export function hasNameOfItsOwn(bridge: string): boolean {
   return !bridge.startsWith(BRIDGE_PREFIX);
 }
 
+/** One of a network that has more containers than a bridge has ports. @param number from 1 to 99 */
+export function furtherBridgeName(network: NetworkId, number: number): string {
+  return `${BRIDGE_PREFIX}${numbered(network, number)}`;
+}
+
+/** The port of the main bridge that leads to a further one. */
+export function nearName(network: NetworkId, number: number): string {
+  return `pf${numbered(network, number)}`;
+}
+
+/** The port of a further bridge that leads to the main one. */
+export function farName(network: NetworkId, number: number): string {
+  return `pm${numbered(network, number)}`;
+}
+
+const numbered = (network: NetworkId, number: number) => `${network.slice(0, 9)}-${number}`;
+
 /** The end of the pair that stays with the bridge. */
 export function portName(endpoint: EndpointId): string {
   return `pv${shortened(endpoint)}`;
@@ -37,14 +54,24 @@ export function aliasOf(id: NetworkId | EndpointId): string {
   return `${ALIAS_PREFIX} ${id}`;
 }
 
+/** Of a further bridge and its pair: another one than the main bridge's, which is looked for by it. */
+export function furtherAlias(network: NetworkId, number: number): string {
+  return `${aliasOf(network)} ${number}`;
+}
+
 /** The id in an alias of ours; undefined for any other alias. */
 export function idInAlias(alias: string | undefined): string | undefined {
-  return alias?.startsWith(`${ALIAS_PREFIX} `) ? alias.slice(ALIAS_PREFIX.length + 1) : undefined;
+  return alias?.startsWith(`${ALIAS_PREFIX} `) ? alias.slice(ALIAS_PREFIX.length + 1).split(" ")[0] : undefined;
 }
 
 /** The same whenever the bridge is rebuilt under containers that have its address in their neighbour tables. */
 export function bridgeMac(network: NetworkId): Mac {
   return stationMac(network);
+}
+
+/** The same at every time: the kernel's own choice would change with the bridge's ports. */
+export function furtherBridgeMac(network: NetworkId, number: number): Mac {
+  return stationMac(furtherAlias(network, number));
 }
 
 /**

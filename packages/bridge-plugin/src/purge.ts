@@ -5,6 +5,7 @@ import { KeyedLocks, PluginError, silentLogger, type Command } from "@portolan/s
 import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { Firewall } from "./firewall.ts";
+import { FurtherBridges } from "./further-bridges.ts";
 import { BRIDGE_PREFIX, idInAlias } from "./naming.ts";
 import { Ports } from "./ports.ts";
 import { Records, schema } from "./records.ts";
@@ -42,8 +43,9 @@ async function forgetAll(kernel: Kernel, firewall: Firewall, stateDir: string): 
   const { store } = await openStore({ path: join(stateDir, "state.db"), schema });
   await using _store = store;
   const records = await Records.load(store);
-  const ports = new Ports({ kernel, firewall, records, locks: new KeyedLocks(), log: silentLogger });
-  const removal = new Removal({ kernel, firewall, records, ports, log: silentLogger });
+  const parts = { kernel, firewall, records, locks: new KeyedLocks(), log: silentLogger };
+  const ports = new Ports(parts);
+  const removal = new Removal({ ...parts, ports, further: new FurtherBridges(parts) });
   for (const network of records.networks) await removal.network(network);
   const stuck = removal.pending.map(({ id, trouble }) => `${id.slice(0, 12)} (${trouble ?? "no reason known"})`);
   if (stuck.length > 0) throw new PluginError(`could not remove ${stuck.join(", ")}`, { hint: "Try again." });

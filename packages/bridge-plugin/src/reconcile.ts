@@ -11,12 +11,15 @@ import {
 } from "@portolan/sdk";
 import type { NetworkId } from "@portolan/sdk";
 import { applyEndpoint, applyNetwork } from "./apply.ts";
+import { isJoined } from "./apply-further.ts";
 import type { Firewall } from "./firewall.ts";
-import { endpointLayout, networkLayout } from "./layout.ts";
+import type { FurtherBridges } from "./further-bridges.ts";
+import { endpointLayout, furtherLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { idInAlias, portName } from "./naming.ts";
+import { furtherInUse } from "./places.ts";
 import { letHairpin, type Ports } from "./ports.ts";
-import type { NetworkRecord, Records } from "./records.ts";
+import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 
 export interface ReconcilerParts {
@@ -25,6 +28,7 @@ export interface ReconcilerParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly ports: Ports;
+  readonly further: FurtherBridges;
   readonly locks: KeyedLocks;
   readonly log: Logger;
   readonly patience?: Patience;
@@ -132,11 +136,12 @@ export class Reconciler implements AsyncDisposable {
   }
 
   async #apply(network: NetworkRecord, links: ReadonlyMap<string, Link>): Promise<void> {
-    const { kernel, firewall, records, log } = this.#parts;
+    const { kernel, firewall, records, further, log } = this.#parts;
     // Never undone: half a network serves its containers better than none.
     const undo = new Undo();
     try {
       await applyNetwork(kernel, firewall, networkLayout(network), false, undo);
+      await further.restore(network);
       for (const endpoint of records.endpointsOf(network.id)) {
         // A link that has gone went with its container; a new one would have nobody at its other end.
         if (endpoint.progress !== "made" || !links.has(portName(endpoint.id))) continue;
@@ -199,11 +204,18 @@ export class Reconciler implements AsyncDisposable {
   }
 
   /** A bridge that was made anew under its old name, as others do with theirs, has none of its ports. */
-  #isWhole({ id, bridge, adopted }: NetworkRecord, links: ReadonlyMap<string, Link>): boolean {
-    const link = links.get(bridge);
-    if (link?.up !== true || !adopted) return link?.up === true;
-    const ports = this.#parts.records.endpointsOf(id).map((endpoint) => links.get(portName(endpoint.id)));
-    return ports.every((port) => port === undefined || port.master === link.index);
+  #isWhole(network: NetworkRecord, links: ReadonlyMap<string, Link>): boolean {
+    if (links.get(network.bridge)?.up !== true) return false;
+    const endpoints = this.#parts.records.endpointsOf(network.id);
+    const numbers = furtherInUse(endpoints);
+    if (!network.adopted && numbers.length === 0) return true;
+    const isPort = (endpoint: EndpointRecord) => {
+      const { name, master = "" } = endpointLayout(endpoint, network).veth;
+      const port = links.get(name);
+      return port === undefined || port.master === links.get(master)?.index;
+    };
+    const joins = numbers.map((number) => isJoined(furtherLayout(network, number), (name) => links.get(name)));
+    return joins.every(Boolean) && endpoints.every(isPort);
   }
 
   #isStray({ alias }: Link): boolean {

@@ -88,6 +88,8 @@ export interface EndpointRecord {
   readonly id: EndpointId;
   readonly network: NetworkId;
   readonly progress: Progress;
+  /** The number of the further bridge that it is a port of; on the main one when missing. */
+  readonly further?: number;
   /** With prefix lengths, one per family at most. */
   readonly addresses: readonly string[];
   readonly mac: string;

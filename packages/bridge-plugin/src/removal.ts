@@ -1,11 +1,12 @@
 // Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
 import type { Kernel } from "@portolan/kernel";
 import { PluginError, type Logger, type EndpointId, type Metrics, type NetworkId } from "@portolan/sdk";
-import { antispoofElements, apartElements } from "./antispoof.ts";
+import { antispoofElements, portPlaceElements } from "./antispoof.ts";
 import { removeLink, removeNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
+import type { FurtherBridges } from "./further-bridges.ts";
 import { networkLayout } from "./layout.ts";
-import { aliasOf, bridgeMac, bridgeName, limiterName, portName } from "./naming.ts";
+import { aliasOf, bridgeMac, bridgeName, idInAlias, limiterName, portName } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
 import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
@@ -15,6 +16,7 @@ export interface RemovalParts {
   readonly firewall: Firewall;
   readonly records: Records;
   readonly ports: Pick<Ports, "unpublish">;
+  readonly further: Pick<FurtherBridges, "release">;
   readonly log: Logger;
   readonly metrics?: Metrics | undefined;
 }
@@ -55,9 +57,9 @@ export class Removal {
   async unrecordedNetwork(id: NetworkId): Promise<void> {
     const { kernel } = this.#parts;
     const mark = { alias: aliasOf(id), mac: bridgeMac(id) };
-    if (await removeLink(kernel, { name: bridgeName(id), ...mark })) return;
-    const named = (await kernel.links.list()).find(({ alias, kind }) => kind === "bridge" && alias === mark.alias);
-    if (named) await removeLink(kernel, { name: named.name, ...mark });
+    await removeLink(kernel, { name: bridgeName(id), ...mark });
+    for (const { name, alias } of await kernel.links.list())
+      if (alias !== undefined && idInAlias(alias) === id) await removeLink(kernel, { name, alias });
   }
 
   /** The links that an endpoint's id leads to. */
@@ -67,14 +69,15 @@ export class Removal {
 
   /** @returns whether it is gone, or else pending */
   async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { firewall, records, ports, log } = this.#parts;
+    const { firewall, records, ports, further, log } = this.#parts;
     const { id, network } = record;
     try {
       await ports.unpublish(id);
       const networkRecord = records.network(network);
       if (record.open && networkRecord) await firewall.withdraw(openElements(record, networkRecord));
       await this.#removeLinks(id, record.limits?.out ? [portName(id), limiterName(id)] : [portName(id)]);
-      await firewall.withdraw([...antispoofElements(record), ...apartElements(record)]);
+      await further.release(id);
+      await firewall.withdraw([...antispoofElements(record), ...portPlaceElements(record, { icc: false })]);
     } catch (error) {
       log.warn("could not remove the endpoint's link, and will try again", { network, endpoint: id, err: error });
       const { ports: _unpublished, ...rest } = record;

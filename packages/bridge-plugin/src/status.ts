@@ -1,7 +1,8 @@
 // What `GET /status` on the admin socket tells: promises beside what became of them.
 import { TABLE } from "./firewall.ts";
 import type { FirewallGuard } from "./guard.ts";
-import { peerName, portName } from "./naming.ts";
+import { furtherBridgeName, peerName, portName } from "./naming.ts";
+import { furtherInUse } from "./places.ts";
 import type { Ports } from "./ports.ts";
 import type { Reconciler } from "./reconcile.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
@@ -21,6 +22,8 @@ export function status({ records, removal, ports, guard, reconciler }: StatusPar
   return {
     networks: records.networks.map((network) => ({
       ...networkStatus(network),
+      /** Joined to the first when that had no port left. */
+      furtherBridges: furtherInUse(records.endpointsOf(network.id)).map((n) => furtherBridgeName(network.id, n)),
       trouble: network.trouble ?? reconciler.troubles.get(network.id),
       endpoints: records.endpointsOf(network.id).map((endpoint) => endpointStatus(endpoint, ports)),
     })),

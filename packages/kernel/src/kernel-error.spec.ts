@@ -1,5 +1,5 @@
 // The one error: what it reads like, and what programs find in it.
-import { isKernelError, KernelError } from "./kernel-error.ts";
+import { errorCode, isKernelError, KernelError } from "./kernel-error.ts";
 
 describe("a KernelError", () => {
   it("says what was attempted on what, the code, and the kernel's words", () => {
@@ -17,6 +17,13 @@ describe("a KernelError", () => {
     expect(new KernelError({ operation: "list links", code: "EPERM" }).message).toBe(
       "list links: EPERM: operation not permitted",
     );
+  });
+
+  it("knows the code of a bridge without a free port, which Node has no name for", () => {
+    expect(new KernelError({ operation: "create veth", device: "pv", code: errorCode(54) })).toMatchObject({
+      message: "create veth pv: EXFULL: no room left",
+      errno: -54,
+    });
   });
 
   it("is told from others by its code", () => {

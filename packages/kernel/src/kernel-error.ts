@@ -14,6 +14,11 @@ export interface KernelErrorInit {
   readonly cause?: unknown;
 }
 
+/** Refusals that the library under Node has no name for. Linux numbers this one alike on all processors but MIPS, Alpha and SPARC. */
+const UNNAMED: readonly { readonly code: string; readonly errno: number; readonly words: string }[] = [
+  { code: "EXFULL", errno: 54, words: "no room left" },
+];
+
 /** Reads as `create bridge pt-abc: EEXIST: file already exists`; the parts are there for programs. */
 export class KernelError extends Error {
   override readonly name = "KernelError";
@@ -27,8 +32,9 @@ export class KernelError extends Error {
   constructor(init: KernelErrorInit) {
     const { operation, device, code, detail } = init;
     const subject = device === undefined ? operation : `${operation} ${device}`;
-    const errno = -((constants.errno as Readonly<Record<string, number>>)[code] ?? 0);
-    const explanation = detail ?? getSystemErrorMap().get(errno)?.[1] ?? "no such error code";
+    const unnamed = UNNAMED.find((each) => each.code === code);
+    const errno = -((constants.errno as Readonly<Record<string, number>>)[code] ?? unnamed?.errno ?? 0);
+    const explanation = detail ?? unnamed?.words ?? getSystemErrorMap().get(errno)?.[1] ?? "no such error code";
     super(`${subject}: ${code}: ${explanation}`, init.cause === undefined ? {} : { cause: init.cause });
     this.operation = operation;
     this.device = device;
@@ -40,7 +46,8 @@ export class KernelError extends Error {
 
 /** The name of a positive error number as the kernel reports it. */
 export function errorCode(errno: number): string {
-  return errno > 0 ? getSystemErrorName(-errno) : "EUNKNOWN";
+  const unnamed = UNNAMED.find((each) => each.errno === errno);
+  return unnamed?.code ?? (errno > 0 ? getSystemErrorName(-errno) : "EUNKNOWN");
 }
 
 /** The code of one of Node's own errors. No instanceof: under jest they come from another realm. */

@@ -85,7 +85,10 @@ export interface Links {
   list(filter?: { readonly master?: string }): Promise<readonly Link[]>;
   /** One netlink message. @throws KernelError EEXIST when the name is taken */
   createBridge(spec: BridgeSpec): Promise<Link>;
-  /** Both ends, MAC, master and up in one netlink message. @throws KernelError EEXIST when a name is taken */
+  /**
+   * Both ends, MAC, master and up in one netlink message.
+   * @throws KernelError EEXIST when a name is taken, EXFULL when the bridge has 1,023 ports
+   */
   createVeth(spec: VethSpec): Promise<Link>;
   /** @throws KernelError EEXIST when the name is taken, or the VNI on this port by another link of any namespace's */
   createVxlan(spec: VxlanSpec): Promise<Link>;

@@ -7,6 +7,7 @@ import { ANTISPOOF_TABLE } from "../antispoof.ts";
 import { openBridge, type Bridge } from "../bridge.ts";
 import { TABLE } from "../firewall.ts";
 import { portName } from "../naming.ts";
+import { LINUX_PLACES, type Places } from "../places.ts";
 import { schema } from "../records.ts";
 import { Calls, endpointId, networkId } from "./calls.ts";
 import { NO_PATIENCE } from "./host.ts";
@@ -24,14 +25,17 @@ export class CrashHost extends Calls implements AsyncDisposable {
   readonly #observer: Kernel;
   #kernel: Kernel | undefined;
 
-  private constructor(observer: Kernel, sandbox: Netns) {
+  readonly #places: Places;
+
+  private constructor(observer: Kernel, sandbox: Netns, places: Places) {
     super(() => this.bridge.driver);
+    this.#places = places;
     this.#observer = observer;
     this.#sandbox = sandbox;
   }
 
-  static async boot(): Promise<CrashHost> {
-    const host = new CrashHost(await openKernel(), await makeNetns());
+  static async boot(places = LINUX_PLACES): Promise<CrashHost> {
+    const host = new CrashHost(await openKernel(), await makeNetns(), places);
     await host.start();
     return host;
   }
@@ -43,7 +47,8 @@ export class CrashHost extends Calls implements AsyncDisposable {
     this.#kernel = await openKernel();
     const { store } = await openMemoryStore({ disk: this.#disk, schema, onCommit: life.onCommit });
     const kernel = mortal(this.#kernel, life);
-    this.bridge = await openBridge({ kernel, store, log: silentLogger, patience: NO_PATIENCE });
+    const places = this.#places;
+    this.bridge = await openBridge({ kernel, store, log: silentLogger, patience: NO_PATIENCE, places });
     await this.untilDeath(this.bridge.start());
   }
 
@@ -130,7 +135,7 @@ export class CrashHost extends Calls implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
     for (const { name } of await this.#observer.links.list())
-      if (/^p[vt]/.test(name)) await this.#observer.links.remove(name);
+      if (/^p[vtf]/.test(name)) await this.#observer.links.remove(name);
     await this.#sandbox[Symbol.asyncDispose]();
     for (const table of [TABLE, ANTISPOOF_TABLE])
       await this.#observer.nftables.run(`add table ${table}\ndelete table ${table}`);

@@ -4,6 +4,7 @@ import { Metrics, silentLogger, type Logger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openBridge, type Bridge } from "../bridge.ts";
 import type { Patience } from "../reconcile.ts";
+import { LINUX_PLACES, type Places } from "../places.ts";
 import { schema } from "../records.ts";
 import { Calls } from "./calls.ts";
 
@@ -19,8 +20,11 @@ export class TestHost extends Calls {
   failing: string | undefined;
   bridge!: Bridge;
 
-  private constructor() {
+  readonly #places: Places;
+
+  private constructor(places: Places) {
     super(() => this.bridge.driver);
+    this.#places = places;
     this.kernel = new FakeKernel({
       onStep: (step) => {
         if (this.failing !== undefined && step.includes(this.failing)) throw new Error(`refused: ${step}`);
@@ -28,8 +32,8 @@ export class TestHost extends Calls {
     });
   }
 
-  static async boot(): Promise<TestHost> {
-    const host = new TestHost();
+  static async boot(places = LINUX_PLACES): Promise<TestHost> {
+    const host = new TestHost(places);
     await host.start();
     return host;
   }
@@ -38,7 +42,8 @@ export class TestHost extends Calls {
     const { store } = await openMemoryStore({ disk: this.disk, schema });
     const note = (msg: string) => void this.logged.push(msg);
     const log: Logger = { ...silentLogger, info: note, warn: note, error: note };
-    this.bridge = await openBridge({ kernel: this.kernel, store, log, metrics: this.metrics, patience });
+    const { kernel, metrics } = this;
+    this.bridge = await openBridge({ kernel, store, log, metrics, patience, places: this.#places });
     await this.bridge.start();
   }
 

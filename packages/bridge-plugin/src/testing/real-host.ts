@@ -9,6 +9,7 @@ import { silentLogger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openBridge, type Bridge } from "../bridge.ts";
 import { Firewall } from "../firewall.ts";
+import { LINUX_PLACES, type Places } from "../places.ts";
 import { schema } from "../records.ts";
 import { Calls, type NetworkWish } from "./calls.ts";
 import { NO_PATIENCE } from "./host.ts";
@@ -62,13 +63,16 @@ export class RealHost extends Calls implements AsyncDisposable {
   readonly #networks = new Set<string>();
   readonly #settings = new Map<string, string>();
 
-  private constructor(kernel: Kernel) {
+  readonly #places: Places;
+
+  private constructor(kernel: Kernel, places: Places) {
     super(() => this.bridge.driver);
     this.kernel = kernel;
+    this.#places = places;
   }
 
-  static async boot(): Promise<RealHost> {
-    const host = new RealHost(await openKernel());
+  static async boot(places = LINUX_PLACES): Promise<RealHost> {
+    const host = new RealHost(await openKernel(), places);
     for (const path of SETTINGS) {
       const value = await host.kernel.sysctls.get(path);
       if (value !== undefined) host.#settings.set(path, value);
@@ -79,7 +83,9 @@ export class RealHost extends Calls implements AsyncDisposable {
 
   async start(): Promise<void> {
     const { store } = await openMemoryStore({ disk: this.#disk, schema });
-    this.bridge = await openBridge({ kernel: this.kernel, store, log: silentLogger, patience: NO_PATIENCE });
+    const { kernel } = this;
+    const places = this.#places;
+    this.bridge = await openBridge({ kernel, store, log: silentLogger, patience: NO_PATIENCE, places });
     await this.bridge.start();
   }
 

@@ -9,6 +9,8 @@ import type { FakeHost, FakeLink } from "./fake-host.ts";
 const ETHERNET_MTU = 1500;
 const MTU_RANGE = { least: 68, most: 65535 };
 const LONGEST_ALIAS = 255;
+/** Of one bridge. */
+const MOST_PORTS = 1023;
 
 export class FakeLinks implements Links {
   readonly #host: FakeHost;
@@ -138,6 +140,10 @@ export class FakeLinks implements Links {
     const bridge = this.#host.links.get(master);
     if (!bridge) throw refusal(operation, device, "ENODEV", `there is no bridge ${master}`);
     if (bridge.kind !== "bridge") throw refusal(operation, device, "ENOTSUP");
+    const ports = [...this.#host.links.values()].filter(
+      ({ name, master: own }) => own === bridge.index && name !== device,
+    );
+    if (ports.length >= MOST_PORTS) throw refusal(operation, device, "EXFULL");
     return bridge;
   }
 
