@@ -18,7 +18,7 @@ async function measure(members: number): Promise<string[]> {
   const callers: Caller[] = [];
   for (let host = 0; host < HOSTS; host += 1) {
     const args = ["--store", etcd.url, "--host-name", `host${host}`];
-    const plugin = plugins.use(await startPlugin("ts-ipam", "ipam-plugin", { args }));
+    const plugin = plugins.use(await startPlugin("ts-ipam", { args }));
     const caller = plugins.use(await Caller.open(plugin.socket));
     const options = { "portolan.network": "bench" };
     const pool = { AddressSpace: "tsLocal", Pool: "10.0.0.0/16", SubPool: "", Options: options, V6: false };

@@ -42,12 +42,12 @@ function hold(home: string, count: number): void {
 async function addresses(count: number): Promise<string[]> {
   const home = mkdtempSync(join(tmpdir(), "portolan-bench-"));
   {
-    await using plugin = await startPlugin("ts-ipam", "ipam-plugin", { home });
+    await using plugin = await startPlugin("ts-ipam", { home });
     using caller = await Caller.open(plugin.socket);
     await caller.call("IpamDriver.RequestPool", requestPool("10.0.0.0/8"));
   }
   hold(home, count);
-  await using plugin = await startPlugin("ts-ipam", "ipam-plugin", { home });
+  await using plugin = await startPlugin("ts-ipam", { home });
   using caller = await Caller.open(plugin.socket);
   const started = performance.now();
   await caller.call("IpamDriver.ReleaseAddress", JSON.stringify({ PoolID: POOL, Address: "192.0.2.1" }));
@@ -79,7 +79,7 @@ async function addresses(count: number): Promise<string[]> {
 }
 
 async function pools(): Promise<string[][]> {
-  await using plugin = await startPlugin("ts-ipam", "ipam-plugin");
+  await using plugin = await startPlugin("ts-ipam");
   using caller = await Caller.open(plugin.socket);
   const times: number[] = [];
   for (let pool = 0; pool < POOLS; pool += 1) times.push(await caller.call("IpamDriver.RequestPool", requestPool("")));

@@ -5,6 +5,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { DRIVERS, ENVIRONMENT, launch } from "../tools/drivers.ts";
+import { bundle, PROGRAM } from "../tools/pack/bundle.ts";
 import { Caller } from "./caller.ts";
 
 export interface PluginProcess extends AsyncDisposable {
@@ -24,32 +26,31 @@ export interface StartOptions {
   readonly args?: readonly string[];
 }
 
-/** Starts a plugin's built executable in this process's network namespace. */
-export async function startPlugin(
-  name: string,
-  folder: string,
-  { home: kept, args = [] }: StartOptions = {},
-): Promise<PluginProcess> {
+const bundles = new Map<string, Promise<string>>();
+
+/** The program as users have it: one file. */
+async function bundled(name: string): Promise<string> {
+  const driver = DRIVERS.find((each) => each.name === name);
+  if (driver === undefined) throw new Error(`no driver is called ${name}`);
+  const folder = mkdtempSync(join(tmpdir(), "portolan-bundle-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  await bundle(driver, folder);
+  return join(folder, PROGRAM);
+}
+
+/** Starts a plugin in this process's network namespace, as an installed one is started. */
+export async function startPlugin(name: string, { home: kept, args = [] }: StartOptions = {}): Promise<PluginProcess> {
   const home = kept ?? mkdtempSync(join(tmpdir(), "portolan-bench-"));
   const socket = join(home, `${name}.sock`);
-  const program = join(import.meta.dirname, "..", "packages", folder, "dist", "main.js");
+  const making = bundles.get(name) ?? bundled(name);
+  bundles.set(name, making);
+  const [node, ...flags] = launch(process.execPath, await making);
+  const places = ["--socket", socket, "--admin", join(home, "admin.sock"), "--state-dir", home];
   const started = performance.now();
-  const child = spawn(
-    process.execPath,
-    [
-      program,
-      "--socket",
-      socket,
-      "--admin",
-      join(home, "admin.sock"),
-      "--state-dir",
-      home,
-      "--log-level",
-      "error",
-      ...args,
-    ],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
+  const child = spawn(node, [...flags, ...places, "--log-level", "error", ...args], {
+    env: { ...process.env, ...ENVIRONMENT },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   while (child.exitCode === null) {
     const caller = await Caller.open(socket).catch(() => undefined);
     if (caller === undefined) {

@@ -76,7 +76,7 @@ async function untilReady({ coldStartMs }: PluginProcess, home: string): Promise
 await must(["ip", "link", "set", "lo", "up"]);
 const home = mkdtempSync(join(tmpdir(), "portolan-bench-"));
 const containers = await hold(["--net"], ["sh", "-c", "echo ready; exec sleep infinity"], openSync("/dev/null", "w"));
-const start = () => startPlugin("ts-bridge", "bridge-plugin", { home });
+const start = () => startPlugin("ts-bridge", { home });
 let plugin = await start();
 try {
   const readyEmpty = await untilReady(plugin, home);

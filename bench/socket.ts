@@ -22,11 +22,11 @@ async function load(socket: string, callers: number): Promise<{ perSecond: numbe
 
 const starts: number[] = [];
 for (let start = 0; start < STARTS; start += 1) {
-  await using plugin = await startPlugin("ts-bridge", "bridge-plugin");
+  await using plugin = await startPlugin("ts-bridge");
   starts.push(plugin.coldStartMs);
 }
 
-await using plugin = await startPlugin("ts-bridge", "bridge-plugin");
+await using plugin = await startPlugin("ts-bridge");
 const idle = plugin.memory();
 await load(plugin.socket, 1); // the first calls also pay for the compiler
 const rows = [];

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { launch, type Driver } from "./drivers.ts";
+import { ENVIRONMENT, launch, type Driver } from "./drivers.ts";
 import { get } from "./unix-http.ts";
 
 const START_MS = 10_000;
@@ -38,7 +38,8 @@ export async function start(driver: Driver): Promise<void> {
   for (const file of [driver.pidFile, driver.log]) mkdirSync(dirname(file), { recursive: true });
   const log = openSync(driver.log, "a");
   const [node, ...args] = launch(process.execPath, driver.program);
-  const child = spawn(node, args, { detached: true, stdio: ["ignore", log, log] });
+  const env = { ...process.env, ...ENVIRONMENT };
+  const child = spawn(node, args, { env, detached: true, stdio: ["ignore", log, log] });
   closeSync(log);
   child.unref();
   writeFileSync(driver.pidFile, `${String(child.pid)}\n`);

@@ -64,6 +64,9 @@ export async function bundle({ name, source }: Driver, folder: string, version?:
     banner: { js: BANNER },
     plugins: [loadAddonsFromHere],
     legalComments: "inline",
+    // Node keeps the text in memory. Names stay, for the stacks in logs.
+    minifyWhitespace: true,
+    minifySyntax: true,
     logLevel: "warning",
     metafile: true,
   });

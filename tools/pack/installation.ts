@@ -1,7 +1,7 @@
 // What `make install` and the Debian package put on a host, as a tree of files below a folder.
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { DRIVERS, launch } from "../drivers.ts";
+import { DRIVERS, ENVIRONMENT, launch } from "../drivers.ts";
 import { bundle, PROGRAM } from "./bundle.ts";
 import { completions } from "./completions.ts";
 import { parseHelp, type Help } from "./help.ts";
@@ -25,13 +25,16 @@ function filesOf(prefix: string, help: Help, version: string): Readonly<Record<s
   const { name } = help;
   const below = (path: string): string => join(prefix, path);
   const [node, ...args] = launch(below(`${LIBRARY}/node`), below(join(LIBRARY, name, PROGRAM)));
+  const environment = Object.entries(ENVIRONMENT)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
   const units = ["socket", "service"].map((kind) => {
     const text = readFileSync(join(UNITS, `${name}.${kind}`), "utf8");
     const placed = text.replaceAll(shortcut(UNIT_PREFIX, name), shortcut(prefix, name));
     return [below(`lib/systemd/system/${name}.${kind}`), placed] as const;
   });
   return {
-    [shortcut(prefix, name)]: `#!/bin/sh\nexec ${[node, ...args].join(" ")} "$@"\n`,
+    [shortcut(prefix, name)]: `#!/bin/sh\n${environment} exec ${[node, ...args].join(" ")} "$@"\n`,
     ...Object.fromEntries(units),
     [below(manualPath(name))]: manual(help, version),
     ...Object.fromEntries(Object.entries(completions(help)).map(([path, text]) => [below(path), text])),

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { DRIVERS, launch } from "../drivers.ts";
+import { DRIVERS, ENVIRONMENT, launch } from "../drivers.ts";
 import { parseHelp } from "./help.ts";
 import { problemsOf } from "./plugin-config.ts";
 
@@ -31,6 +31,12 @@ describe.each(DRIVERS)("$name as a managed plugin", ({ name, source, socket, sta
   test("is launched as everywhere", () => {
     const folder = "/usr/lib/portolan";
     expect(config.entrypoint).toEqual(launch(`${folder}/node`, `${folder}/${name}/dist/main.js`));
+  });
+
+  test("has the environment that it is launched with elsewhere, and nobody can change it", () => {
+    for (const [variable, value] of Object.entries(ENVIRONMENT)) {
+      expect(config.env.find((each) => each.name === variable)).toMatchObject({ value, settable: null });
+    }
   });
 
   test("needs no variable to be where dockerd looks and to keep what it knows: an upgrade sets no new ones", () => {
