@@ -68,6 +68,24 @@ it("limits and their links are there again after a restart, and go with their co
   expect(await host.inventory()).toEqual(before);
 });
 
+it("limits that somebody took away are back with the next look, and are left alone otherwise", async () => {
+  await host.createNetwork("net", { options: RATES });
+  await host.createEndpoint("net", "web", "10.40.0.2/24");
+  await host.join("net", "web");
+  const all = limits();
+  for (const name of [PORT, LIMITER, "the limiter itself"]) {
+    if (name === "the limiter itself") await host.kernel.links.remove(LIMITER);
+    else host.kernel.shaping.lift(name);
+    await host.bridge.look();
+    expect(limits()).toEqual(all);
+    expect(await limiter()).toMatchObject({ isShaped: true });
+  }
+  host.failing = "limit pv";
+  await host.bridge.look();
+  host.failing = undefined;
+  expect(host.bridge.status().networks[0]).toHaveProperty("trouble", undefined);
+});
+
 it("nothing is left of a container that died while the driver was away, nor of one that records forgot", async () => {
   await host.createNetwork("net", { options: RATES });
   const before = await host.inventory();

@@ -22,6 +22,8 @@ export interface Link {
   readonly peer?: number;
   /** The other end lives in another network namespace. */
   readonly peerElsewhere: boolean;
+  /** A token bucket limits what it sends: see `Shaping`. */
+  readonly isShaped?: true;
   /** Of a VXLAN link only. */
   readonly vxlan?: Vxlan;
 }

@@ -28,9 +28,20 @@ export class FakeShaping implements Shaping {
         this.#host.step(`create ifb ${helper.name}`);
         this.#host.addLink({ kind: "ifb", mac: randomMac(), mtu: 1500, up: true, ...helper });
       }
+      const ifb = this.#host.links.get(helper.name);
+      if (ifb) ifb.isShaped = true;
     }
     this.#host.step(`${operation} ${name}`);
+    if (limits.sent) link.isShaped = true;
     this.#limits.set(link, { ...this.#limits.get(link), ...limits });
+  }
+
+  /** As `tc qdisc delete dev NAME root`. */
+  lift(name: string): void {
+    const link = this.#host.links.get(name);
+    if (!link) return;
+    delete link.isShaped;
+    this.#limits.delete(link);
   }
 
   /** Undefined for a link without limits. */

@@ -59,6 +59,7 @@ export function decodeLink(payload: Buffer): Link {
     ...(peer !== 0 && { peer }),
     // Present only when the other end counts in another namespace: rtnl_fill_link_netnsid in net/core/rtnetlink.c.
     peerElsewhere: attrs.linkNetnsid !== undefined,
+    ...(attrs.qdisc === "tbf" && { isShaped: true }),
     ...(kind === "vxlan" && own && { vxlan: decodeVxlan(own) }),
   };
 }

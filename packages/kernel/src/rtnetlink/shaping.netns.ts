@@ -59,6 +59,16 @@ inOwnNamespace("limits on the real kernel", () => {
     expect(await output("tc filter show dev v0 ingress")).toMatch(/Egress Redirect to device pi0/);
   });
 
+  it("are seen on the links, until somebody takes them away", async () => {
+    const rate = { bitsPerSecond: 10e6, burst: 25_000 };
+    const shaped = async () => (await kernel.links.list()).filter(({ isShaped }) => isShaped).map(({ name }) => name);
+    expect(await shaped()).toEqual([]);
+    await kernel.shaping.limit("v0", { sent: rate, received: rate }, HELPER);
+    expect((await shaped()).toSorted()).toEqual(["pi0", "v0"]);
+    await output("tc qdisc delete dev v0 root");
+    expect(await shaped()).toEqual(["pi0"]);
+  });
+
   it("set twice, are one filter and one bucket", async () => {
     const rate = { bitsPerSecond: 10e6, burst: 25_000 };
     for (const bitsPerSecond of [10e6, 20e6])
