@@ -121,7 +121,11 @@ onEveryEngine("everything works", ({ row, pluginRow, engine }) => {
   });
 });
 
-onEveryEngine("twenty `docker run` at once", ({ row, pluginRow }) => {
+onEveryEngine("twenty `docker run` at once", ({ row, pluginRow, engine }) => {
+  if (!engine.version.startsWith("28")) {
+    test.skip("are asked of Docker 28 alone (skipped: the same on all)", () => undefined);
+    return;
+  }
   const names = Array.from({ length: 20 }, (_, index) => `ship${index}`);
 
   row(

@@ -81,6 +81,37 @@ for (const value of ["0", "1"] as const)
         expect(await ask(remote, await addressIn(host, "hansa", "bergen"), 80)).toBeUndefined();
         expect(await askFrom(host, "bergen", await addressIn(host, "hansa", "lubeck"), 80)).toBe("lubeck");
       });
+
+      // The engine makes no difference to these.
+      if (!engine.version.startsWith("28")) return;
+
+      pluginRow(UNLIKE, "let others in at every port of a network with unprotected NAT", async (host) => {
+        await using remote = await remoteHost(host, engine);
+        const mode = ["-o", "com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected"];
+        await host.docker("network", "create", "-d", driver, "--subnet", "172.31.235.0/24", ...mode, "hansa");
+        await host.docker("network", "create", "-d", driver, "levant");
+        for (const name of ["lubeck", "bergen"]) await runServer(host, name, "--network", "hansa");
+        await runServer(host, "acre", "--network", "levant");
+        const lubeck = await addressIn(host, "hansa", "lubeck");
+        await remote.must(["ip", "route", "add", "172.31.235.0/24", "via", host.address.ipv4]);
+        expect(await ask(remote, lubeck, 80)).toBe("lubeck");
+        await expectReach(host, "bergen", "lubeck", host.lab.underlay.server.ipv4);
+        await expectReach(host, "acre", lubeck);
+        await expectNoReach(host, "lubeck", await addressIn(host, "levant", "acre"));
+      });
+
+      pluginRow(UNLIKE, "keep an isolated network's containers together, and everybody else out", async (host) => {
+        const mode = ["-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated"];
+        await host.docker("network", "create", "-d", driver, "--internal", ...mode, "hansa");
+        await host.docker("network", "create", "-d", driver, "levant");
+        for (const name of ["lubeck", "bergen"]) await runServer(host, name, "--network", "hansa");
+        await runServer(host, "acre", "--network", "levant");
+        const lubeck = await addressIn(host, "hansa", "lubeck");
+        await expectReach(host, "bergen", "lubeck");
+        await expectNoReach(host, "acre", lubeck);
+        expect(await ask(host, lubeck, 80)).toBeUndefined();
+        await expectNoReach(host, "lubeck", host.lab.underlay.server.ipv4, host.address.ipv4);
+      });
     },
     {
       async prepare(host) {
