@@ -21,7 +21,6 @@ import { furtherInUse } from "./places.ts";
 import { letHairpin, type Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
-import { isTaken, takeUplink } from "./uplink.ts";
 
 export interface ReconcilerParts {
   readonly kernel: Kernel;
@@ -61,7 +60,6 @@ export class Reconciler implements AsyncDisposable {
   readonly #suspicions = new Map<EndpointId, { readonly sign: Sign; readonly since: number }>();
   readonly #troubles = new Map<NetworkId, string>();
   #strays: readonly string[] = [];
-  #watch: Disposable | undefined;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
@@ -98,13 +96,11 @@ export class Reconciler implements AsyncDisposable {
       if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record, links));
     }
     await this.look();
-    this.#watch = this.#parts.kernel.links.watch(() => this.#lookAtUplinks());
     this.#lookAfter(this.#patience.secondLookMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the reconciler is stopping"));
-    this.#watch?.[Symbol.dispose]();
     clearTimeout(this.#timer);
     await this.#looking;
   }
@@ -130,37 +126,13 @@ export class Reconciler implements AsyncDisposable {
   #lookAfter(ms: number): void {
     if (this.#closing.signal.aborted) return;
     this.#timer = setTimeout(() => {
-      void this.#inTurn(() => this.look()).finally(() => this.#lookAfter(this.#patience.lookMs));
+      this.#looking = this.look()
+        .catch((error: unknown) => {
+          if (!this.#closing.signal.aborted)
+            this.#parts.log.error("could not compare records and kernel", { err: error });
+        })
+        .finally(() => this.#lookAfter(this.#patience.lookMs));
     }, ms).unref();
-  }
-
-  /** A link came, went, or changed: with each start of a container, but seldom an uplink. */
-  #lookAtUplinks(): void {
-    if (!this.#parts.records.networks.some(({ uplink }) => uplink) || this.#closing.signal.aborted) return;
-    void this.#inTurn(async () => {
-      for (const { id, progress, uplink } of this.#parts.records.networks)
-        if (uplink && progress === "made") await this.#aloneWithNetwork(id, () => this.#retakeUplink(id));
-    });
-  }
-
-  /** Only what is there and not ours to hold any more: whoever is gone for good must not be asked for again and again. */
-  async #retakeUplink(id: NetworkId): Promise<void> {
-    const { kernel, records } = this.#parts;
-    const network = records.network(id);
-    const { uplink } = network ?? {};
-    if (network?.progress !== "made" || !uplink) return;
-    const names = [uplink.link, network.bridge, uplink.vlan?.parent ?? uplink.link];
-    const links = new Map(await Promise.all(names.map(async (name) => [name, await kernel.links.get(name)] as const)));
-    if (isTaken(network, uplink, (name) => links.get(name)) && !this.#troubles.has(id)) return;
-    if (names.some((name) => links.get(name) === undefined) && this.#troubles.has(id) && !links.get(uplink.vlan?.parent ?? uplink.link)) return;
-    await this.#apply(network, await this.#links());
-  }
-
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    this.#looking = this.#looking.then(work).catch((error: unknown) => {
-      if (!this.#closing.signal.aborted) this.#parts.log.error("could not compare records and kernel", { err: error });
-    });
-    return this.#looking;
   }
 
   async #apply(network: NetworkRecord, links: ReadonlyMap<string, Link>): Promise<void> {
@@ -176,8 +148,6 @@ export class Reconciler implements AsyncDisposable {
         await applyEndpoint(kernel, firewall, endpointLayout(endpoint, network), undo);
         if (endpoint.ports) await letHairpin(kernel, endpoint);
       }
-      // Last: without the LAN the network still serves its containers.
-      if (network.uplink) await takeUplink(kernel, network, network.uplink);
       this.#troubles.delete(network.id);
     } catch (error) {
       const { message } = PluginError.from(error);
@@ -235,9 +205,7 @@ export class Reconciler implements AsyncDisposable {
 
   /** A bridge that was made anew under its old name, as others do with theirs, has none of its ports. */
   #isWhole(network: NetworkRecord, links: ReadonlyMap<string, Link>): boolean {
-    const find = (name: string) => links.get(name);
-    if (find(network.bridge)?.up !== true) return false;
-    if (network.uplink && !isTaken(network, network.uplink, find)) return false;
+    if (links.get(network.bridge)?.up !== true) return false;
     const endpoints = this.#parts.records.endpointsOf(network.id);
     if (endpoints.some((endpoint) => hasLostLimits(endpoint, links))) return false;
     const numbers = furtherInUse(endpoints);
@@ -247,7 +215,7 @@ export class Reconciler implements AsyncDisposable {
       const port = links.get(name);
       return port === undefined || port.master === links.get(master)?.index;
     };
-    const joins = numbers.map((number) => isJoined(furtherLayout(network, number), find));
+    const joins = numbers.map((number) => isJoined(furtherLayout(network, number), (name) => links.get(name)));
     return joins.every(Boolean) && endpoints.every(isPort);
   }
 
