@@ -59,8 +59,15 @@ export class BenchHost implements Disposable {
   }
 
   /** @returns milliseconds */
-  async createNetwork(name: string, driver: Driver | "floor"): Promise<number> {
-    return (await this.api.call("POST", "/networks/create", { Name: name, Driver: driver })).ms;
+  async createNetwork(
+    name: string,
+    driver: Driver | "floor",
+    options: Readonly<Record<string, string>> = {},
+    subnet?: string,
+  ): Promise<number> {
+    const IPAM = subnet === undefined ? {} : { IPAM: { Config: [{ Subnet: subnet }] } };
+    return (await this.api.call("POST", "/networks/create", { Name: name, Driver: driver, Options: options, ...IPAM }))
+      .ms;
   }
 
   /** @returns milliseconds */

@@ -6,8 +6,8 @@ export interface Comparison {
   readonly unit: string;
   readonly ours: number;
   readonly builtIn: number;
-  /** Of a driver that does nothing; for all rows of a table or none. */
-  readonly floor?: number;
+  /** Something else of the same run, which the ratio is not about. */
+  readonly third?: number;
   /** Of ours / built-in. */
   readonly goal: { readonly atMost: number } | { readonly atLeast: number } | undefined;
 }
@@ -34,17 +34,26 @@ function shuffled<T>(things: readonly T[]): readonly T[] {
 /** What `values` cost over `base`: the difference of the medians. */
 export const over = (base: readonly number[], values: readonly number[]): number => median(values) - median(base);
 
-export function comparisonTable(rows: readonly Comparison[], ours = "ts-bridge"): string {
-  const hasFloor = rows.some(({ floor }) => floor !== undefined);
+export interface Columns {
+  readonly ours?: string;
+  readonly builtIn?: string;
+  readonly third?: string;
+}
+
+export function comparisonTable(
+  rows: readonly Comparison[],
+  { ours = "ts-bridge", builtIn = "built-in", third }: Columns = {},
+): string {
+  const text = (value: number | undefined, unit: string) => (value === undefined ? "" : `${figure(value)} ${unit}`);
   return table(
-    ["what", ours, "built-in", ...(hasFloor ? ["null driver"] : []), "ratio", "goal", "met"],
-    rows.map(({ what, unit, builtIn, floor, goal, ...row }) => {
-      const ratio = row.ours / builtIn;
+    ["what", ours, builtIn, ...(third === undefined ? [] : [third]), "ratio", "goal", "met"],
+    rows.map(({ what, unit, goal, ...values }) => {
+      const ratio = values.ours / values.builtIn;
       return [
         what,
-        `${figure(row.ours)} ${unit}`,
-        `${figure(builtIn)} ${unit}`,
-        ...(floor === undefined ? [] : [`${figure(floor)} ${unit}`]),
+        text(values.ours, unit),
+        text(values.builtIn, unit),
+        ...(third === undefined ? [] : [text(values.third, unit)]),
         ratio.toFixed(3),
         ...verdict(ratio, goal),
       ];

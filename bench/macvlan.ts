@@ -72,6 +72,6 @@ process.stdout.write(
         row("attach", "ms", attach, { atMost: 0.8 }),
         row("throughput between containers", "Gbit/s", (driver) => median(streams[driver]), { atLeast: 1 }),
       ],
-      "ts-macvlan",
+      { ours: "ts-macvlan" },
     )}\n`,
 );
