@@ -103,21 +103,13 @@ const knowsUs = (rules: readonly Rule[]) => JSON.stringify(rules).includes(`"${B
 const rulesIn = (rules: readonly Rule[], { family, table, name }: Chain) =>
   rules.filter((rule) => rule.family === family && rule.table === table && rule.chain === name);
 
-async function forwardPolicy(kernel: Kernel): Promise<readonly Finding[]> {
-  const { chains, rules } = await ruleset(kernel);
-  const dropping = chains.filter((chain) => isIptables(chain) && chain.name === "FORWARD" && chain.policy === "drop");
-  return dropping
-    .filter(({ family }) => {
-      const calls = rules.filter((rule) => rule.family === family && rule.table === "filter");
-      return !calls.some(({ expr }) => JSON.stringify(expr).includes("PORTOLAN-FORWARD"));
-    })
-    .map(({ family }) => {
-      const program = family === "ip" ? "iptables" : "ip6tables";
-      return problem(
-        `${program}' policy is DROP, and nothing lets our bridges through; the driver does, when it runs`,
-        RESTART,
-      );
-    });
+async function forwardPolicy({ forwardAccept }: Kernel): Promise<readonly Finding[]> {
+  return (await forwardAccept.obstacles()).map((program) =>
+    problem(
+      `${program} -S FORWARD: its policy is DROP, and nothing lets our bridges through; the driver does, when it runs`,
+      RESTART,
+    ),
+  );
 }
 
 async function otherFirewalls(kernel: Kernel): Promise<readonly Finding[]> {

@@ -248,6 +248,11 @@ export interface ForwardAccept {
    * these the kernel notifies nobody. For all other tables there is `nftables.watch`.
    */
   watch(changed: () => void): Disposable;
+  /**
+   * Filter tables by the programs that show them, as in `iptables-legacy`, whose FORWARD chain drops what none of its rules
+   * accepts and does not call our chain. Changes nothing, and needs no driver to run.
+   */
+  obstacles(): Promise<readonly string[]>;
   /** Takes the rules and the chain back. @param prefix as for `ensure`, where firewalld is to forget it, too */
   remove(prefix?: string): Promise<void>;
 }

@@ -41,6 +41,16 @@ export class FakeForwardAccept implements ForwardAccept {
     return objects.flatMap(({ rule }) => /oifname \\?"?([^"\\ ]+)/.exec(JSON.stringify(rule ?? ""))?.[1] ?? []);
   }
 
+  async obstacles(): Promise<readonly string[]> {
+    await this.#host.enter("read FORWARD");
+    const objects = await this.#nftables.list("list ruleset");
+    const isDropping = objects.some(({ chain }) => {
+      const { family, table, name, policy } = (chain ?? {}) as Readonly<Record<string, unknown>>;
+      return `${String(family)} ${String(table)} ${String(name)}` === "ip filter FORWARD" && policy === "drop";
+    });
+    return isDropping && !(await this.#holds()) ? ["iptables-nft"] : [];
+  }
+
   /** There are no legacy tables in memory. */
   watch(): Disposable {
     return { [Symbol.dispose]: () => undefined };

@@ -4,6 +4,8 @@ import type { Change, FilterTable } from "./rules.ts";
 /** The table as it was at one look, and the way to change just that. */
 export interface Reading {
   readonly table: FilterTable;
+  /** FORWARD's policy is DROP. */
+  readonly drops: boolean;
   /**
    * One transaction. What others changed since the look stays as they made it.
    * @throws KernelError when a rule that the change takes out or goes before is gone meanwhile

@@ -105,6 +105,17 @@ inOwnNamespace("forwardAccept", () => {
     expect(await Promise.all(["iptables", "ip6tables"].map(legacyTables))).toEqual(before);
   });
 
+  it("tells which tables drop our links' traffic, in both kinds of iptables", async () => {
+    expect(await forwardAccept.obstacles()).toEqual([]);
+    for (const program of ["iptables-nft", "ip6tables-nft", "iptables-legacy"]) await startDocker(program);
+    await output("ip6tables-legacy -P FORWARD ACCEPT");
+    expect((await forwardAccept.obstacles()).toSorted()).toEqual(["ip6tables-nft", "iptables-legacy", "iptables-nft"]);
+    await forwardAccept.ensure("pt-");
+    expect(await forwardAccept.obstacles()).toEqual([]);
+    await output("iptables-legacy -F");
+    expect(await forwardAccept.obstacles()).toEqual(["iptables-legacy"]);
+  });
+
   it("takes back all it made on a host without Docker", async () => {
     await forwardAccept.ensure("pt-");
     await forwardAccept.remove();

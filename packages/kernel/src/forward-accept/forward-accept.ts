@@ -81,6 +81,20 @@ export class IptablesForwardAccept implements ForwardAccept {
     });
   }
 
+  obstacles(): Promise<readonly string[]> {
+    return this.#inTurn(async () => {
+      const found: string[] = [];
+      await this.#each(async ({ family, variant, filter }) => {
+        if (!(await filter.exists())) return false;
+        const { table, drops } = await filter.read();
+        const isCalled = [...table.forward, ...(table.dockerUser ?? [])].includes(this.#jump);
+        if (drops && !isCalled) found.push(`${family === 4 ? "iptables" : "ip6tables"}-${variant}`);
+        return false;
+      });
+      return found;
+    });
+  }
+
   watch(changed: () => void): Disposable {
     return new LegacyWatcher(changed);
   }

@@ -49,7 +49,7 @@ export class LegacyFilter implements Filter {
       lines.filter((line) => line.startsWith(`-A ${chain} `)).map((line) => line.slice(`-A ${chain} `.length).trim());
     const own = (chain: string) => (lines.includes(`-N ${chain}`) ? rulesOf(chain) : undefined);
     const table = { forward: rulesOf("FORWARD"), dockerUser: own("DOCKER-USER"), ours: own(this.#chain) };
-    return { table, apply: (change) => this.#apply(change, table) };
+    return { table, drops: lines.includes("-P FORWARD DROP"), apply: (change) => this.#apply(change, table) };
   }
 
   async dockerBridges(): Promise<readonly string[]> {

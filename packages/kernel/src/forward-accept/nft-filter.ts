@@ -53,8 +53,14 @@ export class NftFilter implements Filter {
     const rules = (chain: readonly NftRule[] | undefined) => chain?.map(({ rule }) => rule);
     return {
       table: { forward: forward.map(({ rule }) => rule), dockerUser: rules(dockerUser), ours: rules(ours) },
+      drops: await this.#drops(),
       apply: (change) => this.#apply(change, { forward, dockerUser: dockerUser ?? [] }),
     };
+  }
+
+  async #drops(): Promise<boolean> {
+    const objects = await this.#nftables.list(`list chain ${this.#table} FORWARD`, { terse: true }).catch(() => []);
+    return objects.some(({ chain }) => (chain as { policy?: string } | undefined)?.policy === "drop");
   }
 
   async dockerBridges(): Promise<readonly string[]> {
