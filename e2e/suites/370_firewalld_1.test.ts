@@ -89,7 +89,7 @@ onEveryEngine(
       await host.services.get("firewalld")?.stop("SIGTERM");
       await eventually("networks are whole without it", () => isWhole(host), SOON);
       await startFirewalld(host);
-      await eventually("networks are whole with it", () => isWhole(host), SOON);
+      await eventually("networks are whole with it", () => isWhole(host), { within: 10 });
     });
 
     pluginRow(
