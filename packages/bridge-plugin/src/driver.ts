@@ -32,6 +32,7 @@ import { openElements, planOpenPorts, translatedAddresses } from "./open-ports.t
 import { furtherInUse, MAIN } from "./places.ts";
 import {
   chosenBridge,
+  chosenUplink,
   knownEndpoint,
   planEndpoint,
   planJoin,
@@ -42,8 +43,9 @@ import {
 import { planGateways } from "./plan-subnets.ts";
 import { planPorts } from "./ports-plan.ts";
 import type { Ports } from "./ports.ts";
-import type { EndpointRecord, Records } from "./records.ts";
+import type { EndpointRecord, NetworkRecord, Records, UplinkRecord } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import { giveUplinkBack, lookAtUplink, takeUplink } from "./uplink.ts";
 
 export interface DriverParts {
   readonly kernel: Kernel;
@@ -85,7 +87,9 @@ export class BridgeDriver implements NetworkDriver {
     return this.#aloneWithNetworks(call, async () => {
       const name = chosenBridge(request);
       const found = name === "" ? undefined : await lookAtLink(kernel, name);
-      const { record, suspects, ignored } = planNetwork(request, records.networks, found);
+      const uplink = chosenUplink(request);
+      const uplinks = uplink === undefined ? undefined : await lookAtUplink(kernel, uplink);
+      const { record, suspects, ignored } = planNetwork(request, records.networks, found, uplinks);
       const { id } = record;
       if (suspects.length > 0) return suspects;
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
@@ -108,10 +112,17 @@ export class BridgeDriver implements NetworkDriver {
       if (isNew && taken.length > 0)
         log.warn(`taking ${taken.join(", ")} off ${record.bridge} until the network is removed`, { network: id });
       await applyNetwork(kernel, firewall, layout, isNew, undo);
+      if (record.uplink) await this.#join(record, record.uplink, isNew, undo);
       await records.putNetwork({ ...record, progress: "made" });
       undo.commit();
       return [];
     });
+  }
+
+  async #join(record: NetworkRecord, uplink: UplinkRecord, isNew: boolean, undo: Undo): Promise<void> {
+    const { kernel } = this.#parts;
+    if (isNew) undo.add(`give ${uplink.link} back`, () => giveUplinkBack(kernel, record, uplink));
+    await takeUplink(kernel, record, uplink);
   }
 
   deleteNetwork({ networkId }: NetworkRequest, call: CallContext): Promise<void> {

@@ -44,6 +44,12 @@ const bridgeName: OptionType<string> = {
   parse: (text) => (/^([\w][\w.-]{0,14})?$/.test(text) && !NAMES_OF_OTHERS.test(text) ? text : undefined),
 };
 
+/** The link, or one with a VLAN's id behind a dot. */
+const uplink: OptionType<string> = {
+  allowed: "the name of a link of the host such as eth1, or of a VLAN on one such as eth1.20",
+  parse: (text) => (/^[^\s/:%"*]{1,15}$/.test(text) ? text : undefined),
+};
+
 const notAddress = () => "nil ip";
 const notMode = (text: string) => `unknown gateway mode ${text}`;
 
@@ -120,12 +126,17 @@ export const networkOptions = optionTable(
       default: true,
       help: "Whether what containers send from other addresses than their own is dropped: see Forged addresses below.",
     }),
+    uplink: option({
+      keys: ["portolan.uplink"],
+      type: uplink,
+      defaultText: "none",
+      help: "Joins the bridge to the LAN that this link is on: see Containers on the LAN below.",
+    }),
     ...rateOptions,
   },
   rules,
 );
 
-/** Of `docker network connect --driver-opt KEY=VALUE` and `docker run --network name=NAME,driver-opt=KEY=VALUE`. */
 /** Of `docker network connect --driver-opt KEY=VALUE` and `docker run --network name=NAME,driver-opt=KEY=VALUE`. */
 export const endpointOptions = optionTable(
   {

@@ -17,6 +17,7 @@ import { endpointMac, peerName } from "./naming.ts";
 import { endpointOptions, ETHERNET_MTU, LEAST_MTU_FOR_IPV6, networkOptions } from "./options.ts";
 import { planBridge, type FoundLink } from "./plan-bridge.ts";
 import { planSubnets } from "./plan-subnets.ts";
+import { planUplink, type FoundUplink } from "./plan-uplink.ts";
 import type { EndpointRecord, NetworkRecord, SubnetRecord } from "./records.ts";
 
 /** The address space of dockerd's own IPAM, which never hands out overlapping pools. */
@@ -41,20 +42,31 @@ export function chosenBridge({ options }: CreateNetworkRequest): string {
   return networkOptions.parse(options.driverOpts).values.bridge ?? "";
 }
 
+/** The link that the user gave to join the bridge to a LAN. @throws PluginError */
+export function chosenUplink({ options }: CreateNetworkRequest): string | undefined {
+  return networkOptions.parse(options.driverOpts).values.uplink;
+}
+
 /**
  * @param known the records of all networks
  * @param found the link that has the chosen bridge's name
+ * @param uplinks the links that the chosen uplink's name tells of
  * @throws PluginError
  */
 export function planNetwork(
   request: CreateNetworkRequest,
   known: readonly NetworkRecord[],
   found?: FoundLink,
+  uplinks: ReadonlyMap<string, FoundUplink> = new Map(),
 ): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const { mtu = 0, icc, masquerade, trusted = [], interfacePrefix, hostBinding, antispoof, bridge = "" } = values;
+  const { icc, masquerade, trusted = [], interfacePrefix, hostBinding, antispoof, bridge = "" } = values;
   const subnets = planSubnets(request, values);
+  const choice = planBridge(id, bridge, subnets, known, found);
+  const { internal } = options;
+  const wish = { id, ...choice, internal, ...(!icc && { icc }), text: values.uplink ?? "", mtu: values.mtu ?? 0 };
+  const { uplink, mtu = values.mtu ?? 0 } = values.uplink === undefined ? {} : planUplink(wish, known, uplinks);
   const hasIPv6 = subnets.some(({ family }) => family === 6);
   if (hasIPv6 && mtu > 0 && mtu < LEAST_MTU_FOR_IPV6) {
     throw new PluginError(`option "com.docker.network.driver.mtu": ${mtu} is too small for IPv6`, {
@@ -64,8 +76,9 @@ export function planNetwork(
   const record: NetworkRecord = {
     id,
     progress: "intent",
-    ...planBridge(id, bridge, subnets, known, found),
-    internal: options.internal,
+    ...choice,
+    internal,
+    ...(uplink && { uplink }),
     ...(mtu > 0 && { mtu }),
     ...(!icc && { icc }),
     ...(!masquerade && { masquerade }),

@@ -21,6 +21,7 @@ import { furtherInUse } from "./places.ts";
 import { letHairpin, type Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import { isTaken, takeUplink } from "./uplink.ts";
 
 export interface ReconcilerParts {
   readonly kernel: Kernel;
@@ -60,6 +61,7 @@ export class Reconciler implements AsyncDisposable {
   readonly #suspicions = new Map<EndpointId, { readonly sign: Sign; readonly since: number }>();
   readonly #troubles = new Map<NetworkId, string>();
   #strays: readonly string[] = [];
+  #watch: Disposable | undefined;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
@@ -96,11 +98,13 @@ export class Reconciler implements AsyncDisposable {
       if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record, links));
     }
     await this.look();
+    this.#watch = this.#parts.kernel.links.watch(() => this.#lookAtUplinks());
     this.#lookAfter(this.#patience.secondLookMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the reconciler is stopping"));
+    this.#watch?.[Symbol.dispose]();
     clearTimeout(this.#timer);
     await this.#looking;
   }
@@ -126,17 +130,43 @@ export class Reconciler implements AsyncDisposable {
   #lookAfter(ms: number): void {
     if (this.#closing.signal.aborted) return;
     this.#timer = setTimeout(() => {
-      this.#looking = this.look()
-        .catch((error: unknown) => {
-          if (!this.#closing.signal.aborted)
-            this.#parts.log.error("could not compare records and kernel", { err: error });
-        })
-        .finally(() => this.#lookAfter(this.#patience.lookMs));
+      void this.#inTurn(() => this.look()).finally(() => this.#lookAfter(this.#patience.lookMs));
     }, ms).unref();
   }
 
+  /** A link came, went, or changed: with each start of a container, but seldom an uplink. */
+  #lookAtUplinks(): void {
+    if (!this.#parts.records.networks.some(({ uplink }) => uplink) || this.#closing.signal.aborted) return;
+    void this.#inTurn(async () => {
+      for (const { id, progress, uplink } of this.#parts.records.networks)
+        if (uplink && progress === "made") await this.#aloneWithNetwork(id, () => this.#retakeUplink(id));
+    });
+  }
+
+  async #retakeUplink(id: NetworkId): Promise<void> {
+    const { kernel, records, log } = this.#parts;
+    const network = records.network(id);
+    if (network?.progress !== "made" || !network.uplink) return;
+    try {
+      if (!(await takeUplink(kernel, network, network.uplink))) return;
+      log.info(`the uplink ${network.uplink.link} is joined to the network again`, { network: id });
+    } catch (error) {
+      this.#note(id, error);
+      return;
+    }
+    await this.#apply(network, await this.#links());
+  }
+
+  /** One look after the other. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#looking = this.#looking.then(work).catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) this.#parts.log.error("could not compare records and kernel", { err: error });
+    });
+    return this.#looking;
+  }
+
   async #apply(network: NetworkRecord, links: ReadonlyMap<string, Link>): Promise<void> {
-    const { kernel, firewall, records, further, log } = this.#parts;
+    const { kernel, firewall, records, further } = this.#parts;
     // Never undone: half a network serves its containers better than none.
     const undo = new Undo();
     try {
@@ -148,14 +178,19 @@ export class Reconciler implements AsyncDisposable {
         await applyEndpoint(kernel, firewall, endpointLayout(endpoint, network), undo);
         if (endpoint.ports) await letHairpin(kernel, endpoint);
       }
+      // Last: without the LAN the network still serves its containers.
+      if (network.uplink) await takeUplink(kernel, network, network.uplink);
       this.#troubles.delete(network.id);
     } catch (error) {
-      const { message } = PluginError.from(error);
-      if (this.#troubles.get(network.id) !== message) {
-        log.error("could not set up the network again, and will retry", { network: network.id, err: error });
-      }
-      this.#troubles.set(network.id, message);
+      this.#note(network.id, error);
     }
+  }
+
+  #note(network: NetworkId, error: unknown): void {
+    const { message } = PluginError.from(error);
+    if (this.#troubles.get(network) !== message)
+      this.#parts.log.error("could not set up the network again, and will retry", { network, err: error });
+    this.#troubles.set(network, message);
   }
 
   async #retryRemovals(): Promise<void> {
@@ -205,7 +240,9 @@ export class Reconciler implements AsyncDisposable {
 
   /** A bridge that was made anew under its old name, as others do with theirs, has none of its ports. */
   #isWhole(network: NetworkRecord, links: ReadonlyMap<string, Link>): boolean {
-    if (links.get(network.bridge)?.up !== true) return false;
+    const find = (name: string) => links.get(name);
+    if (find(network.bridge)?.up !== true) return false;
+    if (network.uplink && !isTaken(network, network.uplink, find)) return false;
     const endpoints = this.#parts.records.endpointsOf(network.id);
     if (endpoints.some((endpoint) => hasLostLimits(endpoint, links))) return false;
     const numbers = furtherInUse(endpoints);
@@ -215,7 +252,7 @@ export class Reconciler implements AsyncDisposable {
       const port = links.get(name);
       return port === undefined || port.master === links.get(master)?.index;
     };
-    const joins = numbers.map((number) => isJoined(furtherLayout(network, number), (name) => links.get(name)));
+    const joins = numbers.map((number) => isJoined(furtherLayout(network, number), find));
     return joins.every(Boolean) && endpoints.every(isPort);
   }
 

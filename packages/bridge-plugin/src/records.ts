@@ -36,6 +36,15 @@ export interface AdoptedRecord {
   readonly settings: Readonly<Record<string, string>>;
 }
 
+/** A link that joins the bridge to the LAN. */
+export interface UplinkRecord {
+  readonly link: string;
+  /** The link is this VLAN of another one, and ours to make and remove. */
+  readonly vlan?: { readonly parent: string; readonly id: number };
+  /** Before it was the bridge's; missing for a VLAN of ours. */
+  readonly wasUp?: boolean;
+}
+
 export interface NetworkRecord {
   readonly id: NetworkId;
   readonly progress: Progress;
@@ -43,6 +52,7 @@ export interface NetworkRecord {
   /** The bridge is not ours: it was there first, and stays when the network goes. */
   readonly adopted?: AdoptedRecord;
   readonly internal: boolean;
+  readonly uplink?: UplinkRecord;
   /** In bytes; the kernel's default when missing. */
   readonly mtu?: number;
   /** False: containers don't reach each other. */

@@ -10,6 +10,7 @@ import { aliasOf, bridgeMac, bridgeName, idInAlias, limiterName, portName } from
 import { openElements } from "./open-ports.ts";
 import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
+import { giveUplinkBack } from "./uplink.ts";
 
 export interface RemovalParts {
   readonly kernel: Kernel;
@@ -41,6 +42,7 @@ export class Removal {
     if (record.progress !== "removing") await records.putNetwork({ ...record, progress: "removing" });
     for (const endpoint of records.endpointsOf(record.id)) await this.endpoint(endpoint);
     try {
+      if (record.uplink) await giveUplinkBack(kernel, record, record.uplink);
       await removeNetwork(kernel, firewall, networkLayout(record));
     } catch (error) {
       log.warn("could not remove the network's bridge, and will try again", { network: record.id, err: error });

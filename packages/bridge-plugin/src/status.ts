@@ -35,13 +35,26 @@ export function status({ records, removal, ports, guard, reconciler }: StatusPar
   };
 }
 
-function networkStatus({ id, progress, bridge, adopted, internal, mtu, limits, subnets, options }: NetworkRecord) {
+function networkStatus({
+  id,
+  progress,
+  bridge,
+  adopted,
+  uplink,
+  internal,
+  mtu,
+  limits,
+  subnets,
+  options,
+}: NetworkRecord) {
   return {
     id,
     progress,
     bridge,
     /** It was there before the network, and stays. */
     adopted: adopted !== undefined,
+    /** The link that joins it to a LAN; `trouble` tells when it does not. */
+    uplink: uplink?.link,
     internal,
     mtu,
     limits,
