@@ -54,6 +54,24 @@ onEveryEngine(
       },
     );
 
+    pluginRow(
+      "each version has words of its own; these are 28's",
+      "a network whose pool, MTU, or default gateway cannot be is refused in Docker's words, and nothing stays of it",
+      async (host) => {
+        const inner = ["--internal", "--subnet", "172.30.0.0/24", "--aux-address", "DefaultGatewayIPv4=172.30.0.9"];
+        for (const [words, ...flags] of [
+          ["ipv4 pool is empty", "--ipam-driver", "null"],
+          ["invalid MTU number: -2", "-o", "com.docker.network.driver.mtu=-2"],
+          ["no gateway can be set on an internal bridge network", ...inner],
+          ["clashes with the Link-Local prefix 'fe80::/64'", "--ipv6", "--subnet", "fe80::/63"],
+          ["existing interface eth0 is not a bridge", "-o", "com.docker.network.bridge.name=eth0"],
+        ] as const) {
+          const { code, stderr } = await host.tryDocker("network", "create", "-d", driver, ...flags, "hansa");
+          expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(words) as string });
+        }
+      },
+    );
+
     row("one of thirty networks with the same subnet is made when all are asked for at once", async (host) => {
       const names = Array.from({ length: 30 }, (_, index) => `net${index}`);
       const all = await Promise.all(

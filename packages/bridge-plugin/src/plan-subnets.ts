@@ -89,7 +89,7 @@ function planSubnet(
 function checkPool(pool: Cidr, family: Family): void {
   const text = pool.toString();
   if (pool.prefix === 0) {
-    throw new PluginError(`the pool ${text} is no subnet`, {
+    throw new PluginError(`ipv${family} pool is empty: ${text} is no subnet`, {
       hint: "Give a --subnet, or an IPAM driver that has one.",
     });
   }

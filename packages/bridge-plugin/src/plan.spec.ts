@@ -108,7 +108,11 @@ describe("a network's plan", () => {
       { ipv6: [pool("fe80::/80", "fe80::1/80")] },
       /'fe80::\/80' clashes with the Link-Local prefix 'fe80::\/64'/,
     ],
-    ["IPAM driver null's pool", { ipv4: [pool("0.0.0.0/0", undefined)] }, /0\.0\.0\.0\/0 is no subnet/],
+    [
+      "IPAM driver null's pool",
+      { ipv4: [pool("0.0.0.0/0", undefined)] },
+      /^ipv4 pool is empty: 0\.0\.0\.0\/0 is no subnet/,
+    ],
     ["a pool without gateway", { ipv4: [pool("10.40.0.0/24", undefined)] }, /10\.40\.0\.0\/24 came without a gateway/],
     ["a gateway outside its pool", { ipv4: [pool("10.40.0.0/24", "10.41.0.1/24")] }, /10\.41\.0\.1 is not in the pool/],
     [
