@@ -9,8 +9,8 @@ import { Life } from "./testing/mortal.ts";
 import { command } from "./testing/real-host.ts";
 
 const SUBNETS = { subnet: "10.41.0.0/24", subnet6: "fd00:41::/64" };
-/** By IPv6 its containers are reached at their own addresses: Join opens ports there. */
-const ROUTED = { ...SUBNETS, options: { "com.docker.network.bridge.gateway_mode_ipv6": "routed" } };
+/** By IPv6 its containers are reached at their own addresses: Join opens ports there. It has a link of the host's, too. */
+const OPTIONS = { "com.docker.network.bridge.gateway_mode_ipv6": "routed", "portolan.uplink": "lan0" };
 const SETTINGS = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding"];
 /** Each test is some hundred lives and deaths. */
 const LONG_MS = 180_000;
@@ -32,7 +32,7 @@ const endpoint = (host: CrashHost, work: () => Promise<unknown>) => host.aloneWi
 const LIFE: readonly Call[] = [
   {
     name: "CreateNetwork",
-    run: (host) => host.aloneWithNetwork("new", () => host.createNetwork("new", ROUTED)),
+    run: (host) => host.aloneWithNetwork("new", () => host.createNetwork("new", { ...SUBNETS, options: OPTIONS })),
     onFailure: [],
   },
   {
@@ -86,6 +86,7 @@ inOwnNamespace("kill -9", () => {
 
   beforeEach(async () => {
     host = await CrashHost.boot(places);
+    await command("ip link add lan0 type veth peer name lan1");
     settings = new Map(await Promise.all(SETTINGS.map(async (path) => [path, await host.setting(path)] as const)));
     await host.createNetwork("net");
     await host.createEndpoint("net", "web", "10.40.0.2/24");
@@ -96,6 +97,7 @@ inOwnNamespace("kill -9", () => {
   });
   afterEach(async () => {
     await host[Symbol.asyncDispose]();
+    await command("ip link delete lan0");
     for (const [path, value] of settings)
       if (value !== undefined) await command(`sysctl -q -w ${path.replaceAll("/", ".")}=${value}`);
   });

@@ -13,8 +13,13 @@ inOwnNamespace("an uplink", () => {
     station = await host.namespace();
     await plugIn();
   });
-  // The wire goes with the station at its other end.
-  afterEach(() => host[Symbol.asyncDispose]());
+  afterEach(pullOut);
+
+  /** The wire would go with the station, some time later. */
+  async function pullOut(): Promise<void> {
+    await station.run("ip link delete eth0");
+    await host[Symbol.asyncDispose]();
+  }
 
   async function plugIn(): Promise<void> {
     await command(`ip link add lan0 type veth peer name eth0 netns ${station.name}`);
@@ -58,7 +63,7 @@ inOwnNamespace("an uplink", () => {
   });
 
   it("serves containers on further bridges as well", async () => {
-    await host[Symbol.asyncDispose]();
+    await pullOut();
     host = await RealHost.boot({ main: 1, further: 1, bridges: 1 });
     station = await host.namespace();
     await plugIn();

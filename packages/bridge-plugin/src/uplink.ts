@@ -61,12 +61,13 @@ export async function giveUplinkBack(kernel: Kernel, network: NetworkRecord, upl
   if (!link) return;
   const bridge = await links.get(network.bridge);
   const isPort = bridge !== undefined && link.master === bridge.index;
-  if (isPort) await links.change(link.name, { master: null });
+  // One message: after a first of two nobody would know what the second was to be.
+  if (isPort) await links.change(link.name, { master: null, ...(uplink.wasUp === false && { up: false }) });
   if (uplink.vlan) {
     // The kernel takes the alias in a second message, and we may have died between the two.
     const isOurs = link.alias === aliasOf(network.id) || (link.alias === undefined && network.progress === "intent");
     if (isOurs) await links.remove(link.name);
-  } else if (isPort && uplink.wasUp === false) await links.change(link.name, { up: false });
+  }
 }
 
 async function makeVlan(kernel: Kernel, { id, bridge }: NetworkRecord, { link, vlan }: UplinkRecord): Promise<Link> {
