@@ -18,6 +18,12 @@ function place(number: number): Place {
   return { ipv4: `${IPV4}.${number}`, ipv6: `${IPV6}:${number}` };
 }
 
+/** A machine has the same network card after a reboot; its neighbours would not ask for another one for half a minute. */
+function macOf(ipv4: string): string {
+  const bytes = ipv4.split(".").map((byte) => Number(byte).toString(16).padStart(2, "0"));
+  return ["02", "00", ...bytes].join(":");
+}
+
 export class Underlay implements AsyncDisposable {
   readonly #switch: Holder;
   readonly #server: Holder;
@@ -68,7 +74,7 @@ export class Underlay implements AsyncDisposable {
   async #plug(pid: number, name: string, { ipv4, ipv6 }: Place): Promise<void> {
     await ip(
       this.#switch.pid,
-      `link add u-${name} type veth peer name eth0 netns ${pid}`,
+      `link add u-${name} type veth peer name eth0 address ${macOf(ipv4)} netns ${pid}`,
       `link set u-${name} master br0 up`,
     );
     await ip(

@@ -72,7 +72,9 @@ onEveryEngine("the lab", ({ row, engine }) => {
     await sleep(1200);
     await forwarding(host, true);
     await sleep(500);
-    await expect(traffic.expectUninterrupted()).rejects.toThrow(/pings were lost; the TCP stream was silent/);
+    await expect(traffic.expectUninterrupted()).rejects.toThrow(
+      /pings these were lost: [\d, ]+; the TCP stream was silent/,
+    );
   });
 
   row("tells whether a container reaches another", async (host) => {
