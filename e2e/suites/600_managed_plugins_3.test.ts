@@ -146,6 +146,9 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
       expect(await inspect(host, "ts-bridge", "json .Settings.Env")).toContain("PORTOLAN_LOG_LEVEL=debug");
       await runContainer(host, "riga", "--network", "hansa");
       await expectReach(host, "riga", "bergen");
+      await host.docker("network", "disconnect", "hansa", "bergen");
+      await host.docker("network", "connect", "hansa", "bergen");
+      await expectReach(host, "riga", "bergen");
       await host.docker("rm", "-f", "riga");
       expect(await logOf(host)).toContain('\\"level\\":\\"debug\\"');
     });
@@ -160,6 +163,11 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
       });
       await host.docker("restart", "-t", "1", "bergen");
       await expectReach(host, "lubeck", "bergen");
+      await runContainer(host, "riga", "--network", "hansa");
+      await host.docker("network", "disconnect", "hansa", "bergen");
+      await expectReach(host, "riga", "lubeck");
+      await host.docker("rm", "-f", "riga");
+      await host.docker("network", "connect", "hansa", "bergen");
     });
   }
 
