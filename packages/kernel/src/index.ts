@@ -1,6 +1,6 @@
 // @portolan/kernel: Linux networking without processes.
 export type { Dhcp, DhcpClientPlace, DhcpKeeper, DhcpLease, DhcpNews, DhcpWish } from "./dhcp/dhcp.ts";
-export { hasUdhcpc, openDhcp } from "./dhcp/udhcpc.ts";
+export { hasUdhcpc, openDhcp, removeDhcp } from "./dhcp/udhcpc.ts";
 export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
 export { openKernel, type OpenKernelOptions } from "./open-kernel.ts";
 export { isOwn, removeOwn } from "./own-links.ts";

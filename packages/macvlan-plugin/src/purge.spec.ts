@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openDhcp } from "@portolan/kernel";
 import { openStore } from "@portolan/state";
 import { macvlan } from "./options.ts";
 import { purgeHost } from "./purge.ts";
@@ -26,6 +27,12 @@ it("removes links that bear its mark even when their records are lost, and nobod
   await host.kernel.links.createBridge({ name: "br-lan" });
   expect((await purgeHost(macvlan, host.kernel, stateDir)).toSorted()).toEqual(["eth0.40", LINK].toSorted());
   expect(await host.links()).toEqual(["eth0", "br-lan"]);
+  expect(existsSync(stateDir)).toBe(false);
+});
+
+it("leaves no state directory behind a driver that had its DHCP script there", async () => {
+  await openDhcp(stateDir);
+  await purgeHost(macvlan, host.kernel, stateDir);
   expect(existsSync(stateDir)).toBe(false);
 });
 

@@ -1,6 +1,6 @@
 // `purge`: takes back everything the driver ever made on the host, with records or without.
 import { join } from "node:path";
-import { openKernel, removeOwn, type Kernel } from "@portolan/kernel";
+import { openKernel, removeDhcp, removeOwn, type Kernel } from "@portolan/kernel";
 import { PluginError, silentLogger, type Command } from "@portolan/sdk";
 import { openStore, removeStore } from "@portolan/state";
 import { subjectOf } from "./naming.ts";
@@ -28,6 +28,7 @@ export async function purgeHost(flavour: Flavour, kernel: Kernel, stateDir: stri
   for (const { name, alias } of await kernel.links.list()) {
     if (alias !== undefined && subjectOf(flavour, alias) !== undefined) await removeOwn(kernel.links, { name, alias });
   }
+  await removeDhcp(stateDir);
   await removeStore(join(stateDir, "state.db"));
   const after = new Set(await linkNames(kernel));
   return before.filter((name) => !after.has(name));

@@ -1,5 +1,5 @@
 // DHCP by busybox' udhcpc, which runs on more devices than any other client and changes nothing by itself.
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KernelError } from "../kernel-error.ts";
 import { runProgram, startProgram } from "../process.ts";
@@ -13,9 +13,11 @@ const RELEASE_MS = 1000;
 /** Asked again that long after nobody answered; udhcpc's own 20 s are long for a server that comes back. */
 const PAUSE = ["-A", "5"];
 
+const scriptIn = (directory: string): string => join(directory, "dhcp.sh");
+
 /** @param directory where its script may lie: one whose files may be executed, which /run often does not allow */
 export async function openDhcp(directory: string): Promise<Dhcp> {
-  const file = join(directory, "dhcp.sh");
+  const file = scriptIn(directory);
   const there = await readFile(file, "utf8").catch(() => undefined);
   if (there !== script) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -23,6 +25,11 @@ export async function openDhcp(directory: string): Promise<Dhcp> {
   }
   await chmod(file, 0o700);
   return new Udhcpc(file);
+}
+
+/** Takes back what {@link openDhcp} left in the directory. */
+export async function removeDhcp(directory: string): Promise<void> {
+  await rm(scriptIn(directory), { force: true });
 }
 
 class Udhcpc implements Dhcp {
