@@ -9,7 +9,7 @@ const common = {
 };
 
 export default {
-  reporters: ["default", "<rootDir>/tools/count-reporter.mjs", "<rootDir>/tools/junit-reporter.mjs"],
+  reporters: ["default", ...["count", "done", "junit"].map((name) => `<rootDir>/tools/${name}-reporter.mjs`)],
   projects: [
     {
       ...common,

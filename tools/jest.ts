@@ -1,7 +1,9 @@
 // Runs one of jest's projects with the flags it needs: `node tools/jest.ts unit|netns|e2e [jest's own arguments]`.
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { describeProcess } from "./lingering.ts";
 
 const [project, ...rest] = process.argv.slice(2);
 const root = join(import.meta.dirname, "..");
@@ -28,6 +30,9 @@ const perProject: Record<string, readonly string[]> = {
   e2e: [...jest, "--maxWorkers=2"],
 };
 
+/** A child that was not waited for, or a connection left open, would otherwise cost CI all the time that it has. */
+const LINGERING_MS = 20_000;
+
 // lerna forces colours on whatever it runs, and tests compare what programs print.
 const { FORCE_COLOR: _, ...env } = process.env;
 
@@ -36,6 +41,26 @@ if (command === undefined) {
   process.stderr.write(`tools/jest.ts: "${project ?? ""}" is not one of ${Object.keys(perProject).join(", ")}\n`);
   process.exitCode = 2;
 } else {
-  const [program = "", ...args] = command;
-  process.exitCode = spawnSync(program, [...args, ...rest], { stdio: "inherit", env }).status ?? 1;
+  process.exitCode = await run([...command, ...rest]);
+}
+
+/** @returns the exit status */
+async function run([program = "", ...args]: readonly string[]): Promise<number> {
+  const child = spawn(program, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], env });
+  const said: { success: boolean }[] = [];
+  let clock: NodeJS.Timeout | undefined;
+  child.on("message", (outcome: { success: boolean }) => {
+    said.push(outcome);
+    clock = setTimeout(() => {
+      const what = describeProcess(child.pid ?? 0).join("\n  ");
+      process.stderr.write(
+        `\nThe tests are through, but something holds their process, which is killed now:\n  ${what}\n`,
+      );
+      child.kill("SIGKILL");
+    }, LINGERING_MS);
+  });
+  const [status] = (await once(child, "exit")) as [number | null];
+  clearTimeout(clock);
+  // The tests have the last word on a process that we killed.
+  return status ?? (child.killed && said.at(-1)?.success === true ? 0 : 1);
 }
