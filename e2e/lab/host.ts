@@ -107,13 +107,17 @@ export class Host implements AsyncDisposable {
   }
 
   /** The output of a docker command that has to succeed. */
-  docker(...args: string[]): Promise<string> {
-    return this.must(["docker", ...args], { timeout: 90 });
+  async docker(...args: string[]): Promise<string> {
+    return succeeded(await this.tryDocker(...args));
   }
 
   /** A docker command that may fail. */
-  tryDocker(...args: string[]): Promise<Result> {
-    return this.exec(["docker", ...args], { timeout: 90 });
+  async tryDocker(...args: string[]): Promise<Result> {
+    const result = await this.exec(["docker", ...args], { timeout: 90 });
+    // runc lost its own helper before it had started the command, as happens once in some thousand times on a busy machine.
+    if (result.code === 126 && /init-p: connection reset by peer/.test(result.stdout + result.stderr))
+      return this.exec(["docker", ...args], { timeout: 90 });
+    return result;
   }
 
   /** Words that run a command in a container's network namespace, with the host's programs: `host.exec([...words, "ip", "addr"])`. */
