@@ -115,7 +115,7 @@ export class Host implements AsyncDisposable {
   async tryDocker(...args: string[]): Promise<Result> {
     const result = await this.exec(["docker", ...args], { timeout: 90 });
     // runc lost its own helper before it had started the command, as happens once in some thousand times on a busy machine.
-    if (result.code === 126 && /init-p: connection reset by peer/.test(result.stdout + result.stderr))
+    if (result.code === 126 && (result.stdout + result.stderr).includes("init-p: connection reset by peer"))
       return this.exec(["docker", ...args], { timeout: 90 });
     return result;
   }
