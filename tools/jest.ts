@@ -1,6 +1,7 @@
 // Runs one of jest's projects with the flags it needs: `node tools/jest.ts unit|netns|e2e [jest's own arguments]`.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { globSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { describeProcess } from "./lingering.ts";
@@ -23,12 +24,27 @@ const namespace = ["unshare", "--net", "--mount", "--propagation", "private", "-
 // An attempt that must fail takes a second or more, and a busy machine takes its time.
 const patient = [...jest, "--testTimeout=30000"];
 
-const perProject: Record<string, readonly string[]> = {
-  unit: patient,
-  netns: [...namespace, ...patient, "--runInBand"],
-  // A suite waits for dockerd more than it works, and has hosts of its own: two at once share a small machine well.
-  e2e: [...jest, "--maxWorkers=2"],
+/** The processes that run a project beside each other. */
+const perProject: Record<string, () => readonly (readonly string[])[]> = {
+  unit: () => [patient],
+  // In one namespace one file at a time, or they would see one another.
+  netns: () =>
+    (rest.length > 0 ? [[]] : halves("packages/*/src/**/*.netns.ts")).map((files) => [
+      ...namespace,
+      ...[...patient, "--runInBand"],
+      ...(files.length > 0 ? ["--runTestsByPath", ...files] : []),
+    ]),
+  // A suite waits for dockerd more than it works, and has hosts of its own: three at once share two cores well.
+  e2e: () => [[...jest, "--maxWorkers=3"]],
 };
+
+/** Two lists that take about as long as each other: how long a file is says how long its tests take. */
+function halves(pattern: string): readonly (readonly string[])[] {
+  const size = (path: string) => statSync(join(root, path)).size;
+  const files = globSync(pattern, { cwd: root }).toSorted((a, b) => size(b) - size(a));
+  // The longest and the fourth, the second and the third, and so on.
+  return [true, false].map((isOuter) => files.filter((_, n) => [0, 3].includes(n % 4) === isOuter));
+}
 
 /** A child that was not waited for, or a connection left open, would otherwise cost CI all the time that it has. */
 const LINGERING_MS = 20_000;
@@ -36,12 +52,13 @@ const LINGERING_MS = 20_000;
 // lerna forces colours on whatever it runs, and tests compare what programs print.
 const { FORCE_COLOR: _, ...env } = process.env;
 
-const command = perProject[project ?? ""];
-if (command === undefined) {
+const commands = perProject[project ?? ""];
+if (commands === undefined) {
   process.stderr.write(`tools/jest.ts: "${project ?? ""}" is not one of ${Object.keys(perProject).join(", ")}\n`);
   process.exitCode = 2;
 } else {
-  process.exitCode = await run([...command, ...rest]);
+  const statuses = await Promise.all(commands().map((command) => run([...command, ...rest])));
+  process.exitCode = Math.max(...statuses);
 }
 
 /** @returns the exit status */
