@@ -171,6 +171,8 @@ export interface NewRoute {
   readonly link: string;
   /** Without, the destination is on the link itself. */
   readonly via?: string;
+  /** The address that this host sends from, for `add` only. The route goes with it when it is taken off. */
+  readonly source?: string;
 }
 
 export interface Routes {

@@ -3,13 +3,17 @@ import { isKernelError, isOwn, removeOwn, type Kernel, type StackedSpec } from "
 import { PluginError, type Undo } from "@portolan/sdk";
 import type { LinkLayout } from "./layout.ts";
 
-/** @throws PluginError when a stranger has a dummy's name, KernelError */
-export async function applyLink(kernel: Kernel, { spec, sysctls }: LinkLayout, undo: Undo): Promise<void> {
+/** @throws PluginError when a stranger has the name of a link that can be ours only, KernelError */
+export async function applyLink(
+  kernel: Kernel,
+  { spec, sysctls, addresses = [] }: LinkLayout,
+  undo: Undo,
+): Promise<void> {
   const { name, alias } = spec;
   const found = await kernel.links.get(name);
   if (found && found.alias !== alias) {
     // Somebody else's VLAN serves as well, and is theirs to take care of.
-    if ("stacking" in spec) return;
+    if ("stacking" in spec && spec.stacking.kind === "vlan") return;
     throw strangerAt(name);
   }
   if (!found) {
@@ -22,9 +26,13 @@ export async function applyLink(kernel: Kernel, { spec, sysctls }: LinkLayout, u
     // A kernel without IPv6 has none of its settings.
     if ((await kernel.sysctls.get(path)) !== undefined) await kernel.sysctls.set(path, value);
   }
-  if (found?.up === true) return;
+  if (found?.up !== true) await bringUp(kernel, name);
+  for (const address of addresses) await kernel.addresses.add(name, address);
+}
+
+async function bringUp({ links }: Kernel, name: string): Promise<void> {
   try {
-    await kernel.links.change(name, { up: true });
+    await links.change(name, { up: true });
   } catch (error) {
     // A VLAN is up no earlier than what it hangs on, and is brought up when a notification tells of that.
     if (!isKernelError(error, "ENETDOWN")) throw error;
@@ -35,17 +43,19 @@ export async function applyLink(kernel: Kernel, { spec, sysctls }: LinkLayout, u
 export async function removeMadeLink(kernel: Kernel, { spec }: LinkLayout, isUnmarkedOurs: boolean): Promise<void> {
   const found = await kernel.links.get(spec.name);
   if (!found) return;
-  const kinds = "stacking" in spec ? ["vlan"] : ["dummy", "ifb"];
+  const kinds = "stacking" in spec ? [spec.stacking.kind] : ["dummy", "ifb"];
   const isUnmarked = found.alias === undefined && kinds.includes(found.kind);
   if (found.alias === spec.alias || (isUnmarked && isUnmarkedOurs)) await kernel.links.remove(spec.name);
 }
 
 async function makeLink(kernel: Kernel, spec: LinkLayout["spec"]): Promise<void> {
+  const isVlan = "stacking" in spec && spec.stacking.kind === "vlan";
   try {
     await ("stacking" in spec ? kernel.stackedLinks.create(spec) : kernel.stackedLinks.createDummy(spec));
   } catch (error) {
+    if ("stacking" in spec && !isVlan) throw explained(error, spec);
     if (!isKernelError(error, "ENOTSUP")) throw error;
-    const [what, module] = "stacking" in spec ? ["vlan", "8021q"] : ["dummy", "dummy"];
+    const [what, module] = isVlan ? ["vlan", "8021q"] : ["dummy", "dummy"];
     throw new PluginError(`failed to create the ${what} link: ${error.message}`, {
       cause: error,
       hint: `This kernel has no such links: modprobe ${module}.`,

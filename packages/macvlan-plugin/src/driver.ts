@@ -21,13 +21,14 @@ import {
 } from "@portolan/sdk";
 import { applyEndpoint, applyLink } from "./apply.ts";
 import type { Leases } from "./dhcp/leases.ts";
+import { addHostRoutes } from "./host-access.ts";
 import { endpointLayout, linkLayout } from "./layout.ts";
 import { parentsLock } from "./lock-keys.ts";
 import type { Flavour } from "./options.ts";
 import type { Parents } from "./parents.ts";
 import { namesToLookUp } from "./plan-parent.ts";
 import { planEndpoint, planJoin, planNetwork, type Known } from "./plan.ts";
-import { endpointsOf, type LinkRecord, type Records } from "./records.ts";
+import { endpointsOf, shimOf, type LinkRecord, type Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 
 export interface DriverParts {
@@ -113,6 +114,8 @@ export class LanDriver implements NetworkDriver {
     // Of a joined endpoint the container has the link.
     const layout = endpointLayout(flavour, plan.record, { ...known, parent: parent?.name ?? known.parent });
     if (before?.sandbox === undefined) await applyEndpoint(kernel, layout, undo);
+    const shim = shimOf(records, network);
+    if (shim) await addHostRoutes(kernel, shim, plan.record.addresses, undo);
     const lease = before?.lease ?? (plan.wish && (await leases.acquire(layout.name, plan.wish)));
     const sandbox = before?.sandbox;
     await records.endpoints.put({

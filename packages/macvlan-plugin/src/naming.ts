@@ -15,6 +15,16 @@ export function dummyName({ kind }: Flavour, network: NetworkId): string {
   return `${kind === "macvlan" ? "dm" : "di"}-${shortened(network)}`;
 }
 
+/** The host's own link beside the containers' of a network with host access. */
+export function shimName(network: NetworkId): string {
+  return `hm-${shortened(network)}`;
+}
+
+/** Follows from the network and the link's first address, so that containers know the host again when it is made anew. */
+export function shimMac(network: NetworkId, [address = ""]: readonly string[]): Mac {
+  return stationMac(`${network} ${address}`);
+}
+
 /**
  * `ip link` shows it, in containers, too, and nothing without it is ever removed as ours.
  * @param subject an endpoint's id, or the name of a link that networks hang on

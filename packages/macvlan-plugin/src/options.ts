@@ -75,6 +75,12 @@ export const macvlanOptions = optionTable(
       default: false,
       help: "Containers get their IPv4 addresses from the LAN's own DHCP server: see DHCP below.",
     }),
+    hostAccess: option({
+      keys: ["portolan.host-access"],
+      type: boolean,
+      default: false,
+      help: "The host and its containers reach each other: see Host access below.",
+    }),
   },
   { ownPrefixes: [...OWN_PREFIXES, "macvlan_"] },
 );
@@ -113,6 +119,7 @@ interface CommonOptions {
   readonly mode: Mode;
   /** DHCP servers know clients by their MAC addresses, and ipvlan links have only one. */
   readonly dhcp?: boolean;
+  readonly hostAccess?: boolean;
 }
 
 /** One of the two drivers: they differ in the kind of link and in what its modes are. */

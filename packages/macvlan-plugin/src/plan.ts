@@ -13,6 +13,7 @@ import {
   type StaticRoute,
 } from "@portolan/sdk";
 import { parseEndpointOptions } from "./endpoint-options.ts";
+import { planHostAccess } from "./host-access.ts";
 import { endpointMac, linkName } from "./naming.ts";
 import { LEAST_MTU_FOR_IPV6, type Flavour } from "./options.ts";
 import { planParent } from "./plan-parent.ts";
@@ -40,7 +41,7 @@ export interface NetworkPlan {
 export function planNetwork(flavour: Flavour, request: CreateNetworkRequest, known: Known): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = flavour.parse(options.driverOpts);
-  const { mtu = 0, mode, interfacePrefix, dhcp = false } = values;
+  const { mtu = 0, mode, interfacePrefix, dhcp = false, hostAccess = false } = values;
   const subnets = planSubnets(request, mode);
   if (dhcp) checkDhcp(values.parent, options.internal, subnets);
   const parent = planParent(flavour, { network: id, parent: values.parent, mtu }, known.found, known.links);
@@ -58,15 +59,22 @@ export function planNetwork(flavour: Flavour, request: CreateNetworkRequest, kno
     options: options.driverOpts,
   };
   const before = known.networks.find((network) => network.id === id);
-  if (before?.progress === "made" && !isDeepStrictEqual({ ...before, progress: "intent" }, record)) {
-    throw new PluginError("the network exists already, with other settings", {
-      hint: "Remove it and create it again: docker network rm.",
-    });
-  }
+  if (before?.progress === "made" && !isDeepStrictEqual({ ...before, progress: "intent" }, record))
+    throw otherSettings();
   for (const rival of known.networks) {
     if (rival.id !== id && rival.parent === record.parent && rival.progress !== "removing") checkSharing(record, rival);
   }
-  return { record, links: parent.links, ignored: other };
+  if (!hostAccess) return { record, links: parent.links, ignored: other };
+  const shim = planHostAccess(request, record);
+  const shimBefore = known.links.find(({ id: link }) => link === shim.id);
+  if (shimBefore && !isDeepStrictEqual(shimBefore.make, shim.make)) throw otherSettings();
+  return { record, links: [...parent.links, shimBefore ?? shim], ignored: other };
+}
+
+function otherSettings(): PluginError {
+  return new PluginError("the network exists already, with other settings", {
+    hint: "Remove it and create it again: docker network rm.",
+  });
 }
 
 function checkDhcp(parent: string | undefined, internal: boolean, subnets: readonly SubnetRecord[]): void {

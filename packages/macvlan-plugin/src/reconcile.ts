@@ -12,12 +12,13 @@ import {
 } from "@portolan/sdk";
 import { applyLink } from "./apply.ts";
 import type { Leases } from "./dhcp/leases.ts";
+import { addHostRoutes, containersOn, hostRoutes, removeHostRoutes } from "./host-access.ts";
 import { linkLayout } from "./layout.ts";
 import { parentsLock } from "./lock-keys.ts";
 import { linkName, subjectOf } from "./naming.ts";
 import type { Flavour } from "./options.ts";
 import type { Parents } from "./parents.ts";
-import { endpointsOf, type EndpointRecord, type LinkRecord, type Records } from "./records.ts";
+import { endpointsOf, shimsOf, type EndpointRecord, type LinkRecord, type Records, type Shim } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import { restoreEndpoint } from "./restore.ts";
 
@@ -108,6 +109,7 @@ export class Reconciler implements AsyncDisposable {
   async look(): Promise<void> {
     await this.#retryRemovals();
     await this.#mendLinks();
+    await this.#mendHostRoutes();
     await this.#lookAtParents();
     const links = await this.#links();
     await this.#buryTheDead(links);
@@ -127,6 +129,7 @@ export class Reconciler implements AsyncDisposable {
     void this.#inTurn(async () => {
       if (!(await this.#parts.parents.haveChanged())) return;
       await this.#mendLinks();
+      await this.#mendHostRoutes();
       await this.#lookAtParents();
     });
   }
@@ -162,7 +165,9 @@ export class Reconciler implements AsyncDisposable {
   /** The links that networks hang on, each after the one it hangs on itself: that is the order in which they were made. */
   async #mendLinks(): Promise<void> {
     const { records } = this.#parts;
-    for (const { id, progress } of records.links.all) {
+    const shims = shimsOf(records);
+    const others = records.links.all.filter(({ make }) => make.kind !== "shim");
+    for (const { id, progress } of [...others, ...shims]) {
       if (progress !== "made") continue;
       await this.#aloneWithParents(async () => {
         const record = records.links.get(id);
@@ -190,6 +195,45 @@ export class Reconciler implements AsyncDisposable {
       const { message } = PluginError.from(error);
       if (this.#troubles.get(id) !== message)
         log.error(`could not set up the link ${id} again, and will retry`, { err: error });
+      this.#troubles.set(id, message);
+    }
+  }
+
+  /** The kernel drops routes with their links, and endpoints may have gone while nobody looked. */
+  async #mendHostRoutes(): Promise<void> {
+    const { kernel, records } = this.#parts;
+    const shims = shimsOf(records).filter(({ progress }) => progress === "made");
+    if (shims.length === 0) return;
+    const routes = [...(await kernel.routes.list(4)), ...(await kernel.routes.list(6))];
+    for (const shim of shims) {
+      const network = records.networks.get(shim.make.network);
+      if (!network) continue;
+      const there = containersOn(shim, network, routes);
+      const destinations = ({ addresses }: EndpointRecord) =>
+        hostRoutes(shim, addresses).map(({ destination }) => destination);
+      const endpoints = () => endpointsOf(records, network.id);
+      for (const destination of there) {
+        const isWanted = endpoints().some((endpoint) => destinations(endpoint).includes(destination));
+        if (!isWanted) await removeHostRoutes(kernel, shim, [destination]);
+      }
+      for (const endpoint of endpoints()) {
+        if (destinations(endpoint).every((destination) => there.includes(destination))) continue;
+        await this.#aloneWithEndpoint(network.id, endpoint.id, () => this.#leadTo(endpoint.id, shim));
+      }
+    }
+  }
+
+  async #leadTo(id: EndpointId, shim: Shim): Promise<void> {
+    const { kernel, records, log } = this.#parts;
+    const endpoint = records.endpoints.get(id);
+    if (endpoint?.progress !== "made") return;
+    try {
+      await addHostRoutes(kernel, shim, endpoint.addresses);
+      this.#troubles.delete(id);
+    } catch (error) {
+      const { message } = PluginError.from(error);
+      if (this.#troubles.get(id) !== message)
+        log.error("could not lead the host to a container again, and will retry", { endpoint: id, err: error });
       this.#troubles.set(id, message);
     }
   }

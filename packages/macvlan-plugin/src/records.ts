@@ -42,7 +42,7 @@ export interface NetworkRecord {
   readonly options: Readonly<Record<string, string>>;
 }
 
-/** A link that we made for networks to hang on. It goes when no network and no other such link needs it. */
+/** A link that we made for networks. It goes when no network and no other such link needs it. */
 export interface LinkRecord {
   /** Its name. */
   readonly id: string;
@@ -54,10 +54,25 @@ export interface LinkRecord {
         readonly parent: string;
         readonly vlan: number;
         readonly protocol: "802.1Q" | "802.1ad";
-      };
+      }
+    | ShimMake;
   /** Why it could not be removed. */
   readonly trouble?: string;
 }
+
+/** The host's own link beside a network's containers, by which it reaches them. */
+interface ShimMake {
+  readonly kind: "shim";
+  /** It goes with the network. */
+  readonly network: NetworkId;
+  readonly parent: string;
+  /** The host's own on it, without prefix length: one in each subnet. */
+  readonly addresses: readonly string[];
+  /** In bytes; the parent's when missing. */
+  readonly mtu?: number;
+}
+
+export type Shim = LinkRecord & { readonly make: ShimMake };
 
 /** What a network's parent was when it was seen last, to know it again under another name. No promise. */
 interface ParentRecord {
@@ -110,4 +125,14 @@ export async function loadRecords(store: Store): Promise<Records> {
 
 export function endpointsOf({ endpoints }: Records, network: NetworkId): readonly EndpointRecord[] {
   return endpoints.all.filter((endpoint) => endpoint.network === network);
+}
+
+/** The host's own links beside networks' containers. */
+export function shimsOf({ links }: Pick<Records, "links">): readonly Shim[] {
+  return links.all.filter((link): link is Shim => link.make.kind === "shim");
+}
+
+/** The host's own link beside this network's containers; undefined where it has none. */
+export function shimOf(records: Pick<Records, "links">, network: NetworkId): Shim | undefined {
+  return shimsOf(records).find(({ make }) => make.network === network);
 }

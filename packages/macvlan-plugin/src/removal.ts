@@ -3,10 +3,18 @@ import { removeOwn, type Kernel } from "@portolan/kernel";
 import { PluginError, type Logger, type Metrics } from "@portolan/sdk";
 import { removeMadeLink } from "./apply.ts";
 import type { Leases } from "./dhcp/leases.ts";
+import { removeHostRoutes } from "./host-access.ts";
 import { linkLayout } from "./layout.ts";
 import { aliasOf, linkName } from "./naming.ts";
 import type { Flavour } from "./options.ts";
-import { endpointsOf, type EndpointRecord, type LinkRecord, type NetworkRecord, type Records } from "./records.ts";
+import {
+  endpointsOf,
+  shimOf,
+  type EndpointRecord,
+  type LinkRecord,
+  type NetworkRecord,
+  type Records,
+} from "./records.ts";
 
 export interface RemovalParts {
   readonly flavour: Flavour;
@@ -52,6 +60,8 @@ export class Removal {
     await leases?.release(id);
     try {
       await removeOwn(kernel.links, { name: linkName(flavour, id), alias: aliasOf(flavour, id) });
+      const shim = shimOf(records, network);
+      if (shim) await removeHostRoutes(kernel, shim, record.addresses);
     } catch (error) {
       log.warn("could not remove the endpoint's link, and will try again", { network, endpoint: id, err: error });
       await records.endpoints.put({ ...record, progress: "removing", trouble: PluginError.from(error).message });
@@ -66,12 +76,14 @@ export class Removal {
   /** The links of ours that no network hangs on any more, the uppermost first; to be called alone with all parents. */
   async unusedLinks(): Promise<void> {
     const { links, networks } = this.#parts.records;
-    const isUsed = (name: string) =>
-      networks.all.some(({ parent }) => parent === name) ||
-      links.all.some(({ make }) => make.kind === "vlan" && make.parent === name);
-    for (let unused = links.all.filter(({ id }) => !isUsed(id)); unused.length > 0;) {
+    const isUsed = ({ id, make }: LinkRecord) =>
+      make.kind === "shim"
+        ? networks.get(make.network) !== undefined
+        : networks.all.some(({ parent }) => parent === id) ||
+          links.all.some(({ make: other }) => other.kind !== "dummy" && other.parent === id);
+    for (let unused = links.all.filter((link) => !isUsed(link)); unused.length > 0;) {
       const gone = await Promise.all(unused.map((record) => this.#link(record)));
-      unused = gone.includes(true) ? links.all.filter(({ id }) => !isUsed(id)) : [];
+      unused = gone.includes(true) ? links.all.filter((link) => !isUsed(link)) : [];
     }
     this.#count();
   }

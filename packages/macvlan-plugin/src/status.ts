@@ -4,7 +4,7 @@ import { linkName } from "./naming.ts";
 import type { Flavour } from "./options.ts";
 import type { Parents } from "./parents.ts";
 import type { Reconciler } from "./reconcile.ts";
-import { endpointsOf, type EndpointRecord, type NetworkRecord, type Records } from "./records.ts";
+import { endpointsOf, shimOf, type EndpointRecord, type NetworkRecord, type Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 
 export interface StatusParts {
@@ -42,9 +42,10 @@ export function status(parts: StatusParts) {
   };
 }
 
-function networkStatus(network: NetworkRecord, { parents, reconciler: { troubles } }: StatusParts) {
+function networkStatus(network: NetworkRecord, { parents, records, reconciler: { troubles } }: StatusParts) {
   const { id, progress, internal, parent, mode, mtu, subnets, options } = network;
   const state = parents.state(parent);
+  const shim = shimOf(records, id);
   return {
     id,
     progress,
@@ -54,6 +55,9 @@ function networkStatus(network: NetworkRecord, { parents, reconciler: { troubles
     parentState: state,
     /** When somebody renamed it. */
     parentNow: parents.otherName(parent),
+    /** The host's own link beside the containers', where there is host access. */
+    hostLink: shim?.id,
+    hostAddresses: shim?.make.addresses,
     ...mode,
     mtu,
     subnets,

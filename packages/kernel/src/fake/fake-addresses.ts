@@ -52,11 +52,12 @@ export class FakeAddresses implements Addresses {
 
 export class FakeRoutes implements Routes {
   /** Routes beside those of the addresses: tests put the host's own here. */
-  readonly extra: Route[] = [];
+  readonly extra: Route[];
   readonly #host: FakeHost;
 
   constructor(host: FakeHost) {
     this.#host = host;
+    this.extra = host.routes;
   }
 
   async add({ destination, link, via }: NewRoute): Promise<boolean> {

@@ -1,6 +1,6 @@
 // The state behind the fake kernel: one network namespace in memory, and the gate that every change passes.
 import { CLOSED, KernelError } from "../kernel-error.ts";
-import type { Link } from "../kernel.ts";
+import type { Link, Route } from "../kernel.ts";
 import type { Stacking } from "../stacked-links.ts";
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
@@ -35,6 +35,8 @@ export class FakeHost {
   /** Links that hang on one of ours, in sandboxes: by the sandboxes' paths. */
   readonly sandboxes = new Map<string, FakeHost>();
   readonly sysctls: Map<string, string>;
+  /** Routes beside those of the addresses. They go with their links. */
+  readonly routes: Route[] = [];
   /** The steps that changed something, in order. */
   readonly steps: string[] = [];
   readonly #onStep: (operation: string) => void;
@@ -89,6 +91,8 @@ export class FakeHost {
   /** Takes a link out of this namespace: it is gone, or another namespace has it. */
   dropLink(link: FakeLink): void {
     this.links.delete(link.name);
+    const others = this.routes.filter((route) => route.link !== link.name);
+    this.routes.splice(0, this.routes.length, ...others);
     for (const setting of Object.keys(LINK_SYSCTLS)) this.sysctls.delete(linkSysctl(setting, link.name));
     for (const other of this.links.values()) if (other.master === link.index) delete other.master;
   }
@@ -133,6 +137,8 @@ const LINK_SYSCTLS: Readonly<Record<string, string>> = {
   "net/ipv4/conf/*/forwarding": "0",
   "net/ipv4/conf/*/route_localnet": "0",
   "net/ipv4/conf/*/rp_filter": "0",
+  "net/ipv4/conf/*/arp_announce": "0",
+  "net/ipv4/conf/*/arp_filter": "0",
   "net/ipv4/conf/*/arp_ignore": "0",
   "net/ipv4/conf/*/proxy_arp": "0",
   "net/ipv6/conf/*/disable_ipv6": "0",

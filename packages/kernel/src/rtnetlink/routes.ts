@@ -59,7 +59,7 @@ export class RtRoutes implements Routes {
     }
   }
 
-  async #encode({ destination, link, via }: NewRoute, operation: string, isNew: boolean): Promise<Buffer> {
+  async #encode({ destination, link, via, source }: NewRoute, operation: string, isNew: boolean): Promise<Buffer> {
     const { address, prefixLength } = parseCidr(destination, operation, link);
     const { index } = await this.#links.find(link, operation);
     const isIPv4 = !address.includes(":");
@@ -76,6 +76,7 @@ export class RtRoutes implements Routes {
     const attrs: rt.RouteAttrs = {
       ...(prefixLength > 0 && { dst: addressBytes(address) }),
       ...(via !== undefined && { gateway: addressBytes(via) }),
+      ...(isNew && source !== undefined && { prefsrc: addressBytes(source) }),
       oif: index,
     };
     return encode((out) => rt.formatRouteMessage({ kind: "route", data, attrs }, out));

@@ -13,6 +13,8 @@ export interface NetworkWish {
   /** As `--ipam-driver null`. */
   readonly withoutIpam?: boolean;
   readonly internal?: boolean;
+  /** As `--aux-address`: addresses by name. */
+  readonly aux?: Readonly<Record<string, string>>;
   readonly options?: Readonly<Record<string, string>>;
 }
 
@@ -34,7 +36,7 @@ export class Calls {
   }
 
   createNetwork(name: string, wish: NetworkWish = {}): Promise<void> {
-    const { subnets = ["10.40.0.0/24"], withoutIpam = false, internal = false, options = {} } = wish;
+    const { subnets = ["10.40.0.0/24"], withoutIpam = false, internal = false, aux = {}, options = {} } = wish;
     const data = subnets.map((text): IpamData => {
       const [pool = "", gateway] = text.split(" ");
       const { prefix } = Cidr.parse(pool);
@@ -42,7 +44,12 @@ export class Calls {
         addressSpace: "LocalDefault",
         pool: Cidr.parse(pool),
         ...(gateway !== undefined && { gateway: Cidr.parse(`${gateway}/${prefix}`) }),
-        auxAddresses: {},
+        auxAddresses: Object.fromEntries(
+          Object.entries(aux)
+            .filter(([, address]) => Cidr.parse(pool).family === (address.includes(":") ? 6 : 4))
+            .filter(([, address]) => Cidr.parse(pool).contains(address))
+            .map(([key, address]) => [key, Cidr.parse(`${address}/${prefix}`)]),
+        ),
       };
     });
     const [ipv4, ipv6] = ([4, 6] as const).map((family) => data.filter(({ pool }) => pool?.family === family));
