@@ -86,6 +86,20 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
+  /** The host whose member of etcd leads. */
+  async leader(): Promise<Host> {
+    return eventually("etcd has a leader", async () => {
+      for (const host of this.hosts) {
+        const url = `http://${host.address.ipv4}:2379/v3/maintenance/status`;
+        const { code, stdout } = await host.exec(["curl", "-sf", "-m", "1", "-d", "{}", url]);
+        if (code !== 0) continue;
+        const status = JSON.parse(stdout) as { leader?: string; header?: { member_id?: string } };
+        if (status.leader !== undefined && status.leader === status.header?.member_id) return host;
+      }
+      return undefined;
+    });
+  }
+
   /** Starts a plugin of the wish, for the first time or again. */
   async startPlugin(host: Host, plugin: string): Promise<void> {
     const store = `etcd://${this.hosts.map(({ address }) => `${address.ipv4}:2379`).join(",")}`;
