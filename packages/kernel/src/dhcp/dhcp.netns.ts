@@ -178,6 +178,21 @@ inOwnNamespace("DHCP", () => {
     expect(news).toHaveLength(1);
   });
 
+  it("says that its client has ended", async () => {
+    await startServer("10.77.0.50,10.77.0.60");
+    const { address } = await dhcp.acquire("m0", {});
+    await moveToSandbox(address);
+    const { news } = follow(address);
+    await until(() => news.length === 1);
+    const pids = (await output(`ip netns pids ${sandbox.name}`)).split("\n").filter((pid) => pid !== "");
+    const names = await Promise.all(pids.map(async (pid) => [pid, await output(`cat /proc/${pid}/comm`)] as const));
+    const [client] = names.find(([, name]) => /udhcpc|busybox/.test(name)) ?? [];
+    process.kill(Number(client), "SIGKILL");
+    await until(() => news.length === 2);
+    expect(news[1]).toMatchObject({ kind: "ended" });
+    expect(await output(`ip netns pids ${sandbox.name}`)).toBe("");
+  });
+
   it("does not outlive the process that started it", async () => {
     await startServer("10.77.0.50,10.77.0.60");
     const { address } = await dhcp.acquire("m0", {});

@@ -2,7 +2,7 @@
 import type { DhcpLease } from "./dhcp.ts";
 
 export interface DhcpEvent {
-  /** `bound`, `renew`, `deconfig`, `nak`, `leasefail` are udhcpc's; `missing` is the script's, for a link that isn't there. */
+  /** `bound`, `renew`, `deconfig`, `nak`, `leasefail` are udhcpc's; `missing` and `gone` are the script's, for a link that isn't there and a client that ended. */
   readonly name: string;
   readonly lease?: DhcpLease;
 }

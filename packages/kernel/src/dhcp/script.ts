@@ -2,6 +2,7 @@
 
 /**
  * `keep MAC OPTION…` runs in a sandbox and obeys lines on its standard input: `use ADDRESS [GATEWAY]`, `drop`, `renew`, `release`.
+ * When the client ends, as it does when the link gets its name in the sandbox just then, it says so, since it waits for a line itself.
  * When its input ends, which it does when the plugin is killed, the client ends; or else it would keep the sandbox alive.
  * Everything else are udhcpc's events. What servers send as free text is not passed on.
  */
@@ -23,8 +24,14 @@ fi
 was_default() { ip -4 route show default dev "$link" | grep -q . && default=yes; }
 default=no
 was_default
-udhcpc -f -i "$link" -s "$0" "$@" </dev/null &
-client=$!
+exec 3>&1
+client=$( (
+  udhcpc -f -i "$link" -s "$0" "$@" </dev/null >&3 &
+  echo $!
+  exec >&3
+  wait $!
+  echo "dhcp-event gone"
+) & )
 while read -r command address gateway; do
   case $command in
   renew) kill -USR1 "$client" ;;
@@ -42,5 +49,4 @@ while read -r command address gateway; do
   esac
 done
 kill "$client"
-wait "$client"
 `;

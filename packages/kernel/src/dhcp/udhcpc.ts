@@ -70,6 +70,7 @@ class Udhcpc implements Dhcp {
     const client = startProgram("nsenter", [`--net=${sandbox}`, ...keeper], (line) => {
       const event = readEvent(line);
       if (event?.name === "missing") isMissing = true;
+      if (event?.name === "gone") client.finish();
       // At its start the client says so, too: the link has no lease of its own yet.
       if (event?.name === "deconfig") {
         if (isStopping) released.resolve(undefined);
