@@ -145,6 +145,22 @@ onEveryEngine(
     });
 
     if (is28) {
+      pluginRow(
+        "the built-in driver has no such option",
+        "reach the host and it them where that is asked for (28 only: engines do not differ)",
+        async (host) => {
+          const access = ["-o", "portolan.host-access=true"];
+          expect(await refusal(host, ...onUnderlay(), ...access, "lan")).toContain("--aux-address host=ADDRESS");
+          const own = ["--aux-address", "host=198.51.100.250", "--aux-address", "host6=fd00:120::fa"];
+          await create(host, ...onUnderlay(), ...alsoIPv6(), ...access, ...own, "lan");
+          await runContainer(host, "lubeck", "--network", "lan");
+          for (const address of ["198.51.100.250", "fd00:120::fa", host.address.ipv4])
+            await host.docker("exec", "lubeck", "ping", "-c1", "-W5", address);
+          for (const family of [4, 6] as const)
+            await host.must(["ping", "-c1", "-W5", await addressIn(host, "lan", "lubeck", family)]);
+        },
+      );
+
       row("may have IPv6 alone", async (host) => {
         await create(host, "-o", "parent=eth0", "--ipv4=false", ...alsoIPv6(), "lan");
         await runContainer(host, "lubeck", "--network", "lan");
