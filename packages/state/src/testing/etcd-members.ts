@@ -2,7 +2,7 @@
 // eslint-disable-next-line no-restricted-imports -- a test starts the servers it needs
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,8 +58,15 @@ export class EtcdMembers implements AsyncDisposable {
     while (!(await accepts(this.port(member)))) await sleep(50);
   }
 
-  signal(member: number, signal: NodeJS.Signals): void {
-    this.#running.get(member)?.kill(signal);
+  /** Stops a member where it is, all of it: the signal reaches its threads one by one, and one may still answer. */
+  async freeze(member: number): Promise<void> {
+    const child = this.#running.get(member);
+    child?.kill("SIGSTOP");
+    while (threadStates(child?.pid ?? 0).some((state) => state !== "T")) await sleep(5);
+  }
+
+  thaw(member: number): void {
+    this.#running.get(member)?.kill("SIGCONT");
   }
 
   async kill(member: number): Promise<void> {
@@ -160,6 +167,14 @@ export class Relays implements AsyncDisposable {
     socket.on("error", () => undefined);
     socket.once("close", () => this.#sockets.delete(socket));
   }
+}
+
+/** @returns the letter of each thread's state, proc_pid_stat(5) */
+function threadStates(pid: number): (string | undefined)[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 1).trim()[0];
+  });
 }
 
 function accepts(port: number): Promise<boolean> {
