@@ -9,7 +9,7 @@ const common = {
 };
 
 export default {
-  reporters: ["default", ...["count", "done", "junit"].map((name) => `<rootDir>/tools/${name}-reporter.mjs`)],
+  reporters: ["default", ...["outcome", "junit"].map((name) => `<rootDir>/tools/${name}-reporter.mjs`)],
   projects: [
     {
       ...common,

@@ -1,12 +1,10 @@
 // Runs one of jest's projects with the flags it needs: `node tools/jest.ts unit|netns|e2e [jest's own arguments]`.
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { globSync, statSync } from "node:fs";
+import { globSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
-import { describeProcess } from "./lingering.ts";
+import { join, relative } from "node:path";
+import { runJest, type Outcome } from "./jest-process.ts";
 
-const [project, ...rest] = process.argv.slice(2);
+const [project = "", ...rest] = process.argv.slice(2);
 const root = join(import.meta.dirname, "..");
 
 const jest = [
@@ -14,7 +12,7 @@ const jest = [
   "--experimental-vm-modules",
   "--no-warnings=ExperimentalWarning",
   createRequire(import.meta.url).resolve("jest/bin/jest"),
-  ...["--config", join(root, "jest.config.mjs"), "--rootDir", root, "--selectProjects", project ?? "unit"],
+  ...["--config", join(root, "jest.config.mjs"), "--rootDir", root, "--selectProjects", project],
 ];
 
 // Tests of the kernel run in a network namespace of their own, the whole process at once: what they
@@ -24,18 +22,24 @@ const namespace = ["unshare", "--net", "--mount", "--propagation", "private", "-
 // An attempt that must fail takes a second or more, and a busy machine takes its time.
 const patient = [...jest, "--testTimeout=30000"];
 
-/** The processes that run a project beside each other. */
-const perProject: Record<string, () => readonly (readonly string[])[]> = {
-  unit: () => [patient],
+interface Project {
+  readonly command: readonly string[];
+  /** The lists of files that run in a process each, beside each other; jest finds the files where there are none. */
+  readonly processes?: () => readonly (readonly string[])[];
+  /** So many files may fail once and pass when they run again alone: what they share a machine with disturbs them. */
+  readonly secondTries: number;
+}
+
+const projects: Record<string, Project> = {
+  unit: { command: patient, secondTries: 0 },
   // In one namespace one file at a time, or they would see one another.
-  netns: () =>
-    (rest.length > 0 ? [[]] : halves("packages/*/src/**/*.netns.ts")).map((files) => [
-      ...namespace,
-      ...[...patient, "--runInBand"],
-      ...(files.length > 0 ? ["--runTestsByPath", ...files] : []),
-    ]),
+  netns: {
+    command: [...namespace, ...patient, "--runInBand"],
+    processes: () => halves("packages/*/src/**/*.netns.ts"),
+    secondTries: 2,
+  },
   // A suite waits for dockerd more than it works, and has hosts of its own: three at once share two cores well.
-  e2e: () => [[...jest, "--maxWorkers=3"]],
+  e2e: { command: [...jest, "--maxWorkers=3"], secondTries: 2 },
 };
 
 /** Two lists that take about as long as each other: how long a file is says how long its tests take. */
@@ -46,38 +50,57 @@ function halves(pattern: string): readonly (readonly string[])[] {
   return [true, false].map((isOuter) => files.filter((_, n) => [0, 3].includes(n % 4) === isOuter));
 }
 
-/** A child that was not waited for, or a connection left open, would otherwise cost CI all the time that it has. */
-const LINGERING_MS = 20_000;
+/** @returns the exit status */
+async function run({ command, processes, secondTries }: Project): Promise<number> {
+  const lists = rest.length > 0 ? [rest] : (processes?.().map((files) => ["--runTestsByPath", ...files]) ?? [[]]);
+  const runs = await Promise.all(lists.map((list) => runJest([...command, ...list])));
+  const outcomes = new Map(runs.flatMap((run) => run.outcomes.map((outcome) => [outcome.path, outcome])));
+  const status = Math.max(...runs.map((run) => run.status));
 
-// lerna forces colours on whatever it runs, and tests compare what programs print.
-const { FORCE_COLOR: _, ...env } = process.env;
+  const failed = [...outcomes.values()].filter((outcome) => outcome.failed > 0).map(({ path }) => path);
+  // Who names files looks at them: what fails now and then is seen.
+  if (rest.length > 0 || failed.length === 0 || failed.length > secondTries) return report(outcomes, status);
 
-const commands = perProject[project ?? ""];
-if (commands === undefined) {
-  process.stderr.write(`tools/jest.ts: "${project ?? ""}" is not one of ${Object.keys(perProject).join(", ")}\n`);
-  process.exitCode = 2;
-} else {
-  const statuses = await Promise.all(commands().map((command) => run([...command, ...rest])));
-  process.exitCode = Math.max(...statuses);
+  process.stderr.write(`\nOnce more, alone: ${failed.map(fromRoot).join(", ")}\n`);
+  // The JUnit file keeps what failed at first.
+  const again = await runJest([
+    "env",
+    "-u",
+    "PORTOLAN_JUNIT",
+    ...command,
+    "--runInBand",
+    "--runTestsByPath",
+    ...failed,
+  ]);
+  for (const outcome of again.outcomes) outcomes.set(outcome.path, outcome);
+  return report(outcomes, again.status, again.status === 0 ? failed : []);
 }
 
-/** @returns the exit status */
-async function run([program = "", ...args]: readonly string[]): Promise<number> {
-  const child = spawn(program, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], env });
-  const said: { success: boolean }[] = [];
-  let clock: NodeJS.Timeout | undefined;
-  child.on("message", (outcome: { success: boolean }) => {
-    said.push(outcome);
-    clock = setTimeout(() => {
-      const what = describeProcess(child.pid ?? 0).join("\n  ");
-      process.stderr.write(
-        `\nThe tests are through, but something holds their process, which is killed now:\n  ${what}\n`,
-      );
-      child.kill("SIGKILL");
-    }, LINGERING_MS);
-  });
-  const [status] = (await once(child, "exit")) as [number | null];
-  clearTimeout(clock);
-  // The tests have the last word on a process that we killed.
-  return status ?? (child.killed && said.at(-1)?.success === true ? 0 : 1);
+function fromRoot(path: string): string {
+  return relative(root, path);
+}
+
+/** Notes the numbers for the line that ends `make test`, and the files that passed at their second try. */
+function report(outcomes: ReadonlyMap<string, Outcome>, status: number, unsteady: readonly string[] = []): number {
+  const folder = process.env.PORTOLAN_COUNTS;
+  if (folder === undefined) return status;
+  mkdirSync(folder, { recursive: true });
+  const sum = (kind: "passed" | "failed" | "skipped") =>
+    [...outcomes.values()].reduce((total, outcome) => total + outcome[kind], 0);
+  const counts = {
+    passed: sum("passed"),
+    failed: sum("failed"),
+    skipped: sum("skipped"),
+    unsteady: unsteady.map(fromRoot),
+  };
+  writeFileSync(join(folder, `${String(process.pid)}.json`), JSON.stringify(counts));
+  return status;
+}
+
+const chosen = projects[project];
+if (chosen === undefined) {
+  process.stderr.write(`tools/jest.ts: "${project}" is not one of ${Object.keys(projects).join(", ")}\n`);
+  process.exitCode = 2;
+} else {
+  process.exitCode = await run(chosen);
 }

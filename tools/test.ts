@@ -35,13 +35,17 @@ const STAGE_MS = 40 * 60_000;
 const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 const KINDS = ["passed", "failed", "skipped"] as const;
-type Counts = Record<(typeof KINDS)[number], number>;
+interface Counts extends Record<(typeof KINDS)[number], number> {
+  /** Files that failed and passed when they ran once more. */
+  readonly unsteady: string[];
+}
 
 function sum(folder: string): Counts {
-  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const total: Counts = { passed: 0, failed: 0, skipped: 0, unsteady: [] };
   for (const file of readdirSync(folder)) {
     const counts = JSON.parse(readFileSync(join(folder, file), "utf8")) as Counts;
     for (const kind of KINDS) total[kind] += counts[kind];
+    total.unsteady.push(...counts.unsteady);
   }
   return total;
 }
@@ -85,5 +89,6 @@ const counts = sum(folder);
 rmSync(folder, { recursive: true });
 // A stage may fail before it counts a single test, as a build does: that is a failure too.
 counts.failed = Math.max(counts.failed, failedStages);
+lines.push(...counts.unsteady.map((file) => `UNSTEADY ${file}: failed, and passed when it ran once more, alone`));
 process.stdout.write(`\n${lines.join("\n")}\n${KINDS.map((kind) => `${String(counts[kind])} ${kind}`).join(", ")}\n`);
 process.exitCode = counts.failed === 0 ? 0 : 1;
