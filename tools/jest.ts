@@ -24,6 +24,8 @@ const patient = [...jest, "--testTimeout=30000"];
 
 interface Project {
   readonly command: readonly string[];
+  /** How many files run beside each other in one process of jest: as many as jest sees fit where it is not said. */
+  readonly workers?: number;
   /** The lists of files that run in a process each, beside each other; jest finds the files where there are none. */
   readonly processes?: () => readonly (readonly string[])[];
   /** So many files may fail once and pass when they run again alone: what they share a machine with disturbs them. */
@@ -34,13 +36,20 @@ const projects: Record<string, Project> = {
   unit: { command: patient, secondTries: 0 },
   // In one namespace one file at a time, or they would see one another.
   netns: {
-    command: [...namespace, ...patient, "--runInBand"],
+    command: [...namespace, ...patient],
+    workers: 1,
     processes: () => halves("packages/*/src/**/*.netns.ts"),
     secondTries: 2,
   },
   // A suite waits for dockerd more than it works, and has hosts of its own: three at once share two cores well.
-  e2e: { command: [...jest, "--maxWorkers=3"], secondTries: 2 },
+  e2e: { command: jest, workers: 3, secondTries: 2 },
 };
+
+/** With one worker, the tests run in jest's own process: so what they leave open is seen at once. */
+function beside(workers: number | undefined): readonly string[] {
+  if (workers === undefined) return [];
+  return workers === 1 ? ["--runInBand"] : [`--maxWorkers=${String(workers)}`];
+}
 
 /** Two lists that take about as long as each other: how long a file is says how long its tests take. */
 function halves(pattern: string): readonly (readonly string[])[] {
@@ -51,9 +60,9 @@ function halves(pattern: string): readonly (readonly string[])[] {
 }
 
 /** @returns the exit status */
-async function run({ command, processes, secondTries }: Project): Promise<number> {
+async function run({ command, workers, processes, secondTries }: Project): Promise<number> {
   const lists = rest.length > 0 ? [rest] : (processes?.().map((files) => ["--runTestsByPath", ...files]) ?? [[]]);
-  const runs = await Promise.all(lists.map((list) => runJest([...command, ...list])));
+  const runs = await Promise.all(lists.map((list) => runJest([...command, ...beside(workers), ...list])));
   const outcomes = new Map(runs.flatMap((run) => run.outcomes.map((outcome) => [outcome.path, outcome])));
   const status = Math.max(...runs.map((run) => run.status));
 
@@ -68,7 +77,7 @@ async function run({ command, processes, secondTries }: Project): Promise<number
     "-u",
     "PORTOLAN_JUNIT",
     ...command,
-    "--runInBand",
+    ...beside(1),
     "--runTestsByPath",
     ...failed,
   ]);
