@@ -1,4 +1,5 @@
 // One network that this host carries: its part of the cluster followed, its link told, and its own entries kept right there.
+import { isDeepStrictEqual } from "node:util";
 import type { Kernel, LinkHandle } from "@portolan/kernel";
 import { endpointLock, type KeyedLocks, type Logger } from "@portolan/sdk";
 import { follow, type Following, type SharedStore } from "@portolan/state";
@@ -68,8 +69,8 @@ export class Carrier implements AsyncDisposable {
     return this.forwarding.attach(link);
   }
 
-  announcement({ id, addresses, mac }: EndpointRecord): Announcement {
-    const entry: EndpointEntry = { host: this.#parts.host, endpoint: id.slice(0, 12), mac };
+  announcement({ id, addresses, mac, names }: EndpointRecord): Announcement {
+    const entry: EndpointEntry = { host: this.#parts.host, endpoint: id.slice(0, 12), mac, ...(names && { names }) };
     return { network: this.network.name, addresses, entry };
   }
 
@@ -105,10 +106,7 @@ export class Carrier implements AsyncDisposable {
 
   #isAnnounced(record: EndpointRecord): boolean {
     const { entry, addresses } = this.announcement(record);
-    return addresses.every((address) => {
-      const told = this.forwarding.entries.get(address);
-      return told?.host === entry.host && told.endpoint === entry.endpoint && told.mac === entry.mac;
-    });
+    return addresses.every((address) => isDeepStrictEqual(this.forwarding.entries.get(address), entry));
   }
 
   #isHere({ endpoint }: EndpointEntry): boolean {

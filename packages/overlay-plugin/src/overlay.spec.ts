@@ -55,6 +55,22 @@ describe("two hosts", () => {
     await told(two, {});
   });
 
+  it("know each other's containers by name, after a restart and a restored store too", async () => {
+    await one.create("net");
+    await two.create("net");
+    const restore = memory.snapshot();
+    await one.attach("net", "web", 5, { "portolan.name": "web,www.example" });
+    const known = (names: readonly string[]) =>
+      eventually(() => {
+        const endpoints = two.overlay.endpoints("net").map((endpoint) => endpoint.names);
+        expect(endpoints).toEqual([names, names]);
+      });
+    await known(["web", "www.example"]);
+    await one.restart();
+    restore();
+    await known(["web", "www.example"]);
+  });
+
   it("leave nothing in the store when the last of them removes the network", async () => {
     await one.create("net");
     await two.create("net");

@@ -12,6 +12,7 @@ import {
   type Mac,
 } from "@portolan/sdk";
 import type { Defaults, NetworkWish } from "./cluster/membership.ts";
+import { endpointOptions } from "./endpoint-options.ts";
 import { endpointMac, peerName } from "./naming.ts";
 import { networkOptions } from "./options.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
@@ -125,10 +126,11 @@ export function planEndpoint(
       hint: `Its subnets are ${network.subnets.join(", ")}.`,
     });
   }
+  const { names } = endpointOptions.parse(request.options.driverOpts).values;
   const addresses = cidrs.map(({ address }) => address);
   const mac = given.macAddress ?? endpointMac(network.name, addresses);
   return {
-    record: { id, network: networkId, progress: "intent", addresses, mac },
+    record: { id, network: networkId, progress: "intent", addresses, mac, ...(names && { names }) },
     network,
     replaced: siblings.filter((other) => other.id !== id && other.addresses.some((each) => addresses.includes(each))),
     ...(given.macAddress === undefined && { mac }),

@@ -1,6 +1,7 @@
 // The README tells of the options that there are.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { endpointOptions } from "./endpoint-options.ts";
 import { networkOptions } from "./options.ts";
 
 const readme = readFileSync(join(import.meta.dirname, "..", "README.md"), "utf8");
@@ -13,7 +14,10 @@ function rows(markdown: string): readonly string[] {
     .map((line) => line.replaceAll(/ +/g, " ").replaceAll(/-+/g, "-"));
 }
 
-it("has the table of options that the code has", () => {
-  const section = /## Options\n(.*?)\n## /s.exec(readme)?.[1] ?? "";
-  expect(rows(section)).toEqual(rows(networkOptions.markdown()));
+it.each([
+  ["Options", networkOptions],
+  ["Options of a container", endpointOptions],
+])("has the table of %s that the code has", (title, options) => {
+  const section = new RegExp(`## ${title}\n(.*?)\n## `, "s").exec(readme)?.[1] ?? "";
+  expect(rows(section)).toEqual(rows(options.markdown()));
 });

@@ -27,6 +27,8 @@ export interface EndpointRecord {
   /** Without prefix lengths, one per family at most. */
   readonly addresses: readonly string[];
   readonly mac: string;
+  /** By which other containers of the network find it, as its options say. */
+  readonly names?: readonly string[];
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
   readonly trouble?: string;

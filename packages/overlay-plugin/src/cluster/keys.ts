@@ -66,7 +66,8 @@ export function asHost(value: unknown): HostEntry | undefined {
 
 export function asEndpoint(value: unknown): EndpointEntry | undefined {
   const entry = value as Partial<EndpointEntry> | null | undefined;
-  const isOne = [entry?.host, entry?.endpoint, entry?.mac].every((part) => typeof part === "string");
+  const areTexts = (parts: unknown) => Array.isArray(parts) && parts.every((part) => typeof part === "string");
+  const isOne = areTexts([entry?.host, entry?.endpoint, entry?.mac]) && areTexts(entry?.names ?? []);
   return isOne ? (entry as EndpointEntry) : undefined;
 }
 

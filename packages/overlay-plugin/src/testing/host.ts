@@ -72,10 +72,15 @@ export class TestHost implements AsyncDisposable {
   }
 
   /** @param number the last part of its addresses */
-  async attach(group: string, name: string, number: number): Promise<void> {
+  async attach(
+    group: string,
+    name: string,
+    number: number,
+    driverOpts: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const [address, addressIPv6] = [Cidr.parse(`10.9.0.${number}/16`), Cidr.parse(`fd00:9::${number}/64`)];
     const ids = { networkId: networkId(group), endpointId: endpointId(name) };
-    const options = { ...nothing, dnsServers: [], driverOpts: {} };
+    const options = { ...nothing, dnsServers: [], driverOpts };
     await this.overlay.driver.createEndpoint({ ...ids, interface: { address, addressIPv6 }, options }, call);
     const { interfaceName } = await this.overlay.driver.join({ ...ids, sandboxKey: `/x/${name}`, options: nothing });
     this.kernel.moveToSandbox(interfaceName?.srcName ?? "");

@@ -1,0 +1,27 @@
+// The options of one container's endpoint: `docker run --network name=web,driver-opt=KEY=VALUE`, `docker network connect --driver-opt`.
+import { option, optionTable, type OptionType } from "@portolan/sdk";
+
+/** As a resolver compares them: in lower case. Underscores are no host's, but containers' names have them. */
+const HOST_NAME = /^(?=.{1,253}$)[a-z\d_]([a-z\d_-]{0,61}[a-z\d_])?(\.[a-z\d_]([a-z\d_-]{0,61}[a-z\d_])?)*$/;
+/** All of them are in each of the endpoint's entries in the store. */
+const MOST_NAMES = 16;
+
+const names: OptionType<readonly string[]> = {
+  allowed: `1 to ${MOST_NAMES} names of letters, digits, hyphens, underscores and dots between, separated by spaces or commas`,
+  parse: (text) => {
+    const given = new Set(text.toLowerCase().split(/[ ,]+/));
+    return given.size <= MOST_NAMES && [...given].every((name) => HOST_NAME.test(name)) ? [...given] : undefined;
+  },
+};
+
+export const endpointOptions = optionTable(
+  {
+    names: option({
+      keys: ["portolan.name"],
+      type: names,
+      defaultText: "none",
+      help: "By what all containers of the network find this one, on every host: its name, and further ones.",
+    }),
+  },
+  { ownPrefixes: ["portolan."] },
+);
