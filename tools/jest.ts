@@ -72,15 +72,7 @@ async function run({ command, workers, processes, secondTries }: Project): Promi
 
   process.stderr.write(`\nOnce more, alone: ${failed.map(fromRoot).join(", ")}\n`);
   // The JUnit file keeps what failed at first.
-  const again = await runJest([
-    "env",
-    "-u",
-    "PORTOLAN_JUNIT",
-    ...command,
-    ...beside(1),
-    "--runTestsByPath",
-    ...failed,
-  ]);
+  const again = await runJest(["env", "-u", "PORTOLAN_JUNIT", ...command, ...beside(1), "--runTestsByPath", ...failed]);
   for (const outcome of again.outcomes) outcomes.set(outcome.path, outcome);
   return report(outcomes, again.status, again.status === 0 ? failed : []);
 }
