@@ -1,6 +1,7 @@
 // @portolan/kernel: Linux networking without processes.
 export type { Dhcp, DhcpClientPlace, DhcpKeeper, DhcpLease, DhcpNews, DhcpWish } from "./dhcp/dhcp.ts";
 export { hasUdhcpc, openDhcp, removeDhcp } from "./dhcp/udhcpc.ts";
+export { cardsBelow, machine, type Card, type Machine } from "./hardware.ts";
 export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
 export { openKernel, type OpenKernelOptions } from "./open-kernel.ts";
 export { isOwn, removeOwn } from "./own-links.ts";
@@ -10,6 +11,7 @@ export type {
   DummySpec,
   IpvlanFlag,
   IpvlanMode,
+  LinkKind,
   MacvlanMode,
   StackedLinks,
   StackedSpec,

@@ -33,7 +33,11 @@ export interface DummySpec {
   readonly up?: boolean;
 }
 
+export type LinkKind = Stacking["kind"] | "dummy" | "ifb";
+
 export interface StackedLinks {
+  /** Whether this kernel can make such links; it loads the module that it needs for that. Makes none. */
+  has(kind: LinkKind): Promise<boolean>;
   /**
    * @throws KernelError EEXIST when the name is taken, or the VLAN; ENODEV when there is no such parent; EBUSY when others
    * have the parent: a bridge, a bond, the other kind of link; EINVAL beside a link in mode passthru; ENOTSUP when this kernel

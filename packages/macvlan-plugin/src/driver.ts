@@ -23,6 +23,7 @@ import { applyEndpoint, applyLink } from "./apply.ts";
 import type { Leases } from "./dhcp/leases.ts";
 import { addHostRoutes } from "./host-access.ts";
 import { endpointLayout, linkLayout } from "./layout.ts";
+import { requireSandboxes, type Limiter } from "./limits.ts";
 import { parentsLock } from "./lock-keys.ts";
 import type { Flavour } from "./options.ts";
 import type { Parents } from "./parents.ts";
@@ -37,6 +38,7 @@ export interface DriverParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly leases: Leases;
+  readonly limiter: Limiter;
   readonly parents: Parents;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
@@ -61,10 +63,11 @@ export class LanDriver implements NetworkDriver {
   }
 
   createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
-    const { flavour, records, removal, log } = this.#parts;
+    const { flavour, kernel, records, removal, log } = this.#parts;
     return this.#aloneWithParents(call, async () => {
       const { record, links, ignored } = planNetwork(flavour, request, await this.#known(request));
       const { id } = record;
+      if (record.limits) await requireSandboxes(kernel);
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
       await using undo = new Undo();
       if (records.networks.get(id)?.progress === "made") call.madeBefore?.();
@@ -91,7 +94,7 @@ export class LanDriver implements NetworkDriver {
   }
 
   async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
-    const { flavour, kernel, records, removal, leases, parents, log } = this.#parts;
+    const { flavour, kernel, records, removal, leases, limiter, parents, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const known = records.networks.get(network);
     if (!known) throw unknownNetwork(network);
@@ -113,7 +116,10 @@ export class LanDriver implements NetworkDriver {
     }
     // Of a joined endpoint the container has the link.
     const layout = endpointLayout(flavour, plan.record, { ...known, parent: parent?.name ?? known.parent });
-    if (before?.sandbox === undefined) await applyEndpoint(kernel, layout, undo);
+    if (before?.sandbox === undefined) {
+      await applyEndpoint(kernel, layout, undo);
+      await limiter.rehearse(layout.name, plan.record, undo);
+    }
     const shim = shimOf(records, network);
     if (shim) await addHostRoutes(kernel, shim, plan.record.addresses, undo);
     const lease = before?.lease ?? (plan.wish && (await leases.acquire(layout.name, plan.wish)));
@@ -136,20 +142,22 @@ export class LanDriver implements NetworkDriver {
   }
 
   async join({ networkId, endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
-    const { flavour, records, leases } = this.#parts;
+    const { flavour, records, leases, limiter } = this.#parts;
     const endpoint = records.endpoints.get(endpointId);
     const { record, reply } = planJoin(flavour, endpoint, records.networks.get(networkId), sandboxKey);
     await records.endpoints.put(record);
     leases.follow(record);
+    limiter.follow(record);
     return reply;
   }
 
   /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
   async leave({ endpointId }: EndpointRequest): Promise<void> {
-    const { records, leases } = this.#parts;
+    const { records, leases, limiter } = this.#parts;
     await leases.release(endpointId);
     const record = records.endpoints.get(endpointId);
     if (record?.sandbox === undefined) return;
+    await limiter.forget(record);
     const { sandbox: _left, ...rest } = record;
     await records.endpoints.put(rest);
   }

@@ -1,6 +1,6 @@
 // The options of one container's endpoint: `docker run --network name=lan,driver-opt=KEY=VALUE`, `docker network connect --driver-opt`.
 import type { DhcpWish } from "@portolan/kernel";
-import { option, optionTable, PluginError, type OptionType } from "@portolan/sdk";
+import { option, optionTable, PluginError, rateOptions, type OptionType, type OptionValues } from "@portolan/sdk";
 
 const hostname: OptionType<string> = {
   allowed: "a host name: up to 253 letters, digits, hyphens, and dots between",
@@ -18,30 +18,40 @@ const clientId: OptionType<string> = {
   },
 };
 
-export const endpointOptions = optionTable(
-  {
-    hostname: option({
-      keys: ["portolan.dhcp.hostname"],
-      type: hostname,
-      defaultText: "none",
-      help: "The name that the DHCP server is told; many servers make it a name in their DNS.",
-    }),
-    clientId: option({
-      keys: ["portolan.dhcp.client-id"],
-      type: clientId,
-      defaultText: "the MAC address",
-      help: "By what the DHCP server knows the container: what it reserves for that, every new container with it gets.",
-    }),
-  },
-  { ownPrefixes: ["portolan."] },
-);
+const dhcpOptions = {
+  hostname: option({
+    keys: ["portolan.dhcp.hostname"],
+    type: hostname,
+    defaultText: "none",
+    help: "The name that the DHCP server is told; many servers make it a name in their DNS.",
+  }),
+  clientId: option({
+    keys: ["portolan.dhcp.client-id"],
+    type: clientId,
+    defaultText: "the MAC address",
+    help: "By what the DHCP server knows the container: what it reserves for that, every new container with it gets.",
+  }),
+};
 
-/** @returns what a DHCP server is to be told; undefined when none is asked @throws PluginError */
-export function parseEndpointOptions(given: Readonly<Record<string, string>>, hasDhcp: boolean): DhcpWish | undefined {
+/** Of both drivers: what networks lack is refused endpoint by endpoint. */
+export const endpointOptions = optionTable({ ...dhcpOptions, ...rateOptions }, { ownPrefixes: ["portolan."] });
+
+type EndpointValues = OptionValues<typeof dhcpOptions & typeof rateOptions>;
+
+/** @returns with `wish`, what a DHCP server is to be told, where one is asked @throws PluginError */
+export function parseEndpointOptions(
+  given: Readonly<Record<string, string>>,
+  hasDhcp: boolean,
+): { readonly values: EndpointValues; readonly wish?: DhcpWish } {
   const { values } = endpointOptions.parse(given);
-  if (hasDhcp) return values;
+  const { hostname: name, clientId: client } = values;
+  if (hasDhcp)
+    return {
+      values,
+      wish: { ...(name !== undefined && { hostname: name }), ...(client !== undefined && { clientId: client }) },
+    };
   const [key] = Object.keys(given).filter((name) => name.startsWith("portolan.dhcp."));
-  if (key === undefined) return undefined;
+  if (key === undefined) return { values };
   throw new PluginError(`option "${key}": the network's addresses do not come from a DHCP server`, {
     hint: "Leave it out, or create the network with -o portolan.dhcp=true --ipam-driver null.",
   });

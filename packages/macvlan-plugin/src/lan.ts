@@ -7,6 +7,7 @@ import { LanDriver } from "./driver.ts";
 import type { Flavour } from "./options.ts";
 import { Parents } from "./parents.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
+import { Limiter } from "./limits.ts";
 import { loadRecords } from "./records.ts";
 import { Removal } from "./removal.ts";
 import { status, type LanStatus } from "./status.ts";
@@ -42,21 +43,27 @@ export async function openLan(options: LanOptions): Promise<Lan> {
     ...{ flavour, kernel, dhcp, records, locks, log },
     ...(leasePatience && { patience: leasePatience }),
   });
-  const removal = new Removal({ flavour, kernel, records, leases, log, metrics });
+  const limiter = new Limiter({ flavour, kernel, records, locks, log });
+  const removal = new Removal({ flavour, kernel, records, leases, limiter, log, metrics });
   const parents = new Parents({ kernel, records, log });
-  const shared = { flavour, kernel, records, removal, leases, parents, locks, log };
+  const shared = { flavour, kernel, records, removal, leases, limiter, parents, locks, log };
   const reconciler = new Reconciler({ ...shared, ...(patience && { patience }) });
   return {
     driver: new LanDriver(shared),
     locks,
     async start() {
       await reconciler.start();
-      for (const endpoint of records.endpoints.all) if (endpoint.progress === "made") leases.follow(endpoint);
+      for (const endpoint of records.endpoints.all) {
+        if (endpoint.progress !== "made") continue;
+        leases.follow(endpoint);
+        limiter.follow(endpoint);
+      }
     },
     look: () => reconciler.look(),
     status: () => status({ ...shared, reconciler }),
     async [Symbol.asyncDispose]() {
       await reconciler[Symbol.asyncDispose]();
+      limiter[Symbol.dispose]();
       await leases[Symbol.asyncDispose]();
     },
   };

@@ -10,6 +10,11 @@ export function linkName({ kind }: Flavour, endpoint: EndpointId): string {
   return `${kind === "macvlan" ? "pm" : "pi"}${shortened(endpoint)}`;
 }
 
+/** The link of kind ifb, in the endpoint's sandbox, that what it receives passes where that is limited. */
+export function limiterName(endpoint: EndpointId): string {
+  return `pr${shortened(endpoint)}`;
+}
+
 /** What a network without a parent hangs on; the built-in drivers call it the same. */
 export function dummyName({ kind }: Flavour, network: NetworkId): string {
   return `${kind === "macvlan" ? "dm" : "di"}-${shortened(network)}`;

@@ -7,8 +7,10 @@ import {
   option,
   optionTable,
   PluginError,
+  rateOptions,
   text,
   type OptionType,
+  type RateValues,
 } from "@portolan/sdk";
 import type { Mode } from "./records.ts";
 
@@ -81,6 +83,7 @@ export const macvlanOptions = optionTable(
       default: false,
       help: "The host and its containers reach each other: see Host access below.",
     }),
+    ...rateOptions,
   },
   { ownPrefixes: [...OWN_PREFIXES, "macvlan_"] },
 );
@@ -108,11 +111,12 @@ export const ipvlanOptions = optionTable(
     }),
     mtu: common.mtu,
     interfacePrefix: common.interfacePrefix,
+    ...rateOptions,
   },
   { ownPrefixes: [...OWN_PREFIXES, "ipvlan_"] },
 );
 
-interface CommonOptions {
+interface CommonOptions extends RateValues {
   readonly parent?: string;
   readonly mtu?: number;
   readonly interfacePrefix: string;

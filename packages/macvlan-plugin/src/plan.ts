@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { DhcpWish, Link } from "@portolan/kernel";
 import {
   Cidr,
+  planRateLimits,
   PluginError,
   unknownEndpoint,
   unknownNetwork,
@@ -10,6 +11,8 @@ import {
   type CreateNetworkRequest,
   type EndpointInterface,
   type JoinReply,
+  type RateLimits,
+  type RateValues,
   type StaticRoute,
 } from "@portolan/sdk";
 import { parseEndpointOptions } from "./endpoint-options.ts";
@@ -20,6 +23,7 @@ import { planParent } from "./plan-parent.ts";
 import { isRouted, planSubnets, subnetOf } from "./plan-subnets.ts";
 import type { EndpointRecord, LeaseRecord, LinkRecord, Mode, NetworkRecord, SubnetRecord } from "./records.ts";
 
+const ETHERNET_MTU = 1500;
 const ANYWHERE = { 4: Cidr.parse("0.0.0.0/0"), 6: Cidr.parse("::/0") };
 
 export interface Known {
@@ -56,6 +60,7 @@ export function planNetwork(flavour: Flavour, request: CreateNetworkRequest, kno
     ...(interfacePrefix !== "eth" && interfacePrefix !== "" && { interfacePrefix }),
     subnets,
     ...(dhcp && { dhcp }),
+    ...limitsOf(values, mode, mtu || (parent.mtu ?? ETHERNET_MTU)),
     options: options.driverOpts,
   };
   const before = known.networks.find((network) => network.id === id);
@@ -125,6 +130,19 @@ function describeMode(mode: Mode): string {
   return mode.kind === "ipvlan" ? `ipvlan_mode=${mode.mode} and ipvlan_flag=${mode.flag}` : `macvlan_mode=${mode.mode}`;
 }
 
+/** Only where there are any. @throws PluginError */
+function limitsOf(values: RateValues, mode: Mode, mtu: number, inherited?: RateLimits): { limits?: RateLimits } {
+  const limits = planRateLimits(values, mtu, inherited);
+  if (limits.in && mode.mode === "l3s")
+    throw new PluginError(
+      "portolan.rate.in: in mode l3s what a container receives passes nowhere where it could be held back",
+      {
+        hint: "Leave it out, or use ipvlan_mode=l3.",
+      },
+    );
+  return Object.keys(limits).length > 0 ? { limits } : {};
+}
+
 export interface EndpointPlan {
   readonly record: EndpointRecord;
   readonly network: NetworkRecord;
@@ -150,7 +168,7 @@ export function planEndpoint(
 ): EndpointPlan {
   if (network?.progress !== "made") throw unknownNetwork(networkId);
   if (parent === undefined) throw missingParent(network);
-  const wish = parseEndpointOptions(options.driverOpts, network.dhcp === true);
+  const { values, wish } = parseEndpointOptions(options.driverOpts, network.dhcp === true);
   const addresses = [given.address, given.addressIPv6].filter((address) => address !== undefined);
   for (const address of addresses) checkAddress(address, network);
   const texts = addresses.map(String);
@@ -167,7 +185,14 @@ export function planEndpoint(
     });
   const mac = chosen ?? macOf(network, id, texts, parent);
   return {
-    record: { id, network: networkId, progress: "intent", addresses: texts, ...(mac !== undefined && { mac }) },
+    record: {
+      id,
+      network: networkId,
+      progress: "intent",
+      addresses: texts,
+      ...(mac !== undefined && { mac }),
+      ...limitsOf(values, network.mode, network.mtu ?? parent.mtu, network.limits),
+    },
     network,
     replaced,
     ...(wish && { wish }),

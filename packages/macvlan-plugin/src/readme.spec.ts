@@ -17,7 +17,7 @@ function rows(markdown: string): readonly string[] {
 it.each([
   ["ts-macvlan", macvlanOptions],
   ["ts-ipvlan", ipvlanOptions],
-  ["an endpoint of ts-macvlan", endpointOptions],
+  ["an endpoint", endpointOptions],
 ])("has the table of options of %s that the code has", (name, options) => {
   const section = new RegExp(`### Options of ${name}\n(.*?)\n##`, "s").exec(readme)?.[1] ?? "";
   expect(rows(section)).toEqual(rows(options.markdown()));

@@ -14,6 +14,7 @@ import { applyLink } from "./apply.ts";
 import type { Leases } from "./dhcp/leases.ts";
 import { addHostRoutes, containersOn, hostRoutes, removeHostRoutes } from "./host-access.ts";
 import { linkLayout } from "./layout.ts";
+import type { Limiter } from "./limits.ts";
 import { parentsLock } from "./lock-keys.ts";
 import { linkName, subjectOf } from "./naming.ts";
 import type { Flavour } from "./options.ts";
@@ -28,6 +29,7 @@ export interface ReconcilerParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly leases: Leases;
+  readonly limiter: Limiter;
   readonly parents: Parents;
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -111,6 +113,7 @@ export class Reconciler implements AsyncDisposable {
     await this.#mendLinks();
     await this.#mendHostRoutes();
     await this.#lookAtParents();
+    await this.#mendLimits();
     const links = await this.#links();
     await this.#buryTheDead(links);
     this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
@@ -238,6 +241,17 @@ export class Reconciler implements AsyncDisposable {
     }
   }
 
+  async #mendLimits(): Promise<void> {
+    const { limiter, records } = this.#parts;
+    for (const { id, network, limits } of records.endpoints.all) {
+      if (!limits) continue;
+      await this.#aloneWithEndpoint(network, id, async () => {
+        const record = records.endpoints.get(id);
+        if (record?.progress === "made") await limiter.mend(record);
+      });
+    }
+  }
+
   async #lookAtParents(): Promise<void> {
     const { leases, parents } = this.#parts;
     const { returned, replaced } = await parents.look();
@@ -266,7 +280,7 @@ export class Reconciler implements AsyncDisposable {
   }
 
   async #restore(endpoint: EndpointRecord): Promise<void> {
-    const { flavour, kernel, parents, records, log } = this.#parts;
+    const { flavour, kernel, limiter, parents, records, log } = this.#parts;
     const { id } = endpoint;
     const network = records.networks.get(endpoint.network);
     const parent = network && (await parents.find(network.parent));
@@ -274,6 +288,7 @@ export class Reconciler implements AsyncDisposable {
     try {
       if (await restoreEndpoint({ flavour, kernel }, endpoint, network, parent))
         log.warn(`gave a container its link on ${parent.name} again`, { network: network.id, endpoint: id });
+      await limiter.mend(endpoint);
       this.#lost.delete(id);
       this.#troubles.delete(id);
     } catch (error) {

@@ -1,6 +1,6 @@
 // What we have promised, durable, with a copy in memory so that a plan can look at all of it at once.
 import type { DhcpLease, DhcpWish, IpvlanFlag, IpvlanMode, MacvlanMode } from "@portolan/kernel";
-import type { EndpointId, Family, NetworkId } from "@portolan/sdk";
+import type { EndpointId, Family, NetworkId, RateLimits } from "@portolan/sdk";
 import { Mirror, type Schema, type Store } from "@portolan/state";
 
 /**
@@ -38,6 +38,8 @@ export interface NetworkRecord {
   readonly subnets: readonly SubnetRecord[];
   /** Each endpoint's address is a lease from the LAN's DHCP server. */
   readonly dhcp?: true;
+  /** Of each of its endpoints that says nothing else. */
+  readonly limits?: RateLimits;
   /** As the user gave them, including those that we do not know. */
   readonly options: Readonly<Record<string, string>>;
 }
@@ -92,6 +94,7 @@ export interface EndpointRecord {
   /** Missing where the link has its parent's. */
   readonly mac?: string;
   readonly lease?: LeaseRecord;
+  readonly limits?: RateLimits;
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
   /** Why its link could not be removed. */

@@ -4,6 +4,7 @@ import { PluginError, type Logger, type Metrics } from "@portolan/sdk";
 import { removeMadeLink } from "./apply.ts";
 import type { Leases } from "./dhcp/leases.ts";
 import { removeHostRoutes } from "./host-access.ts";
+import type { Limiter } from "./limits.ts";
 import { linkLayout } from "./layout.ts";
 import { aliasOf, linkName } from "./naming.ts";
 import type { Flavour } from "./options.ts";
@@ -22,6 +23,7 @@ export interface RemovalParts {
   readonly records: Records;
   /** Where the driver runs: nobody else keeps leases. */
   readonly leases?: Leases;
+  readonly limiter?: Limiter;
   readonly log: Logger;
   readonly metrics?: Metrics | undefined;
 }
@@ -54,11 +56,12 @@ export class Removal {
 
   /** @returns whether it is gone, or else pending */
   async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { flavour, kernel, records, leases, log } = this.#parts;
+    const { flavour, kernel, records, leases, limiter, log } = this.#parts;
     const { id, network } = record;
     // Its client would keep the sandbox alive.
     await leases?.release(id);
     try {
+      await limiter?.forget(record);
       await removeOwn(kernel.links, { name: linkName(flavour, id), alias: aliasOf(flavour, id) });
       const shim = shimOf(records, network);
       if (shim) await removeHostRoutes(kernel, shim, record.addresses);

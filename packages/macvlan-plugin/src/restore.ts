@@ -3,10 +3,10 @@ import type { Kernel, Link, Sandbox } from "@portolan/kernel";
 import { Undo } from "@portolan/sdk";
 import { applyEndpoint } from "./apply.ts";
 import { endpointLayout } from "./layout.ts";
-import { aliasOf } from "./naming.ts";
 import type { Flavour } from "./options.ts";
 import { planJoin } from "./plan.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
+import { linkIn } from "./whereabouts.ts";
 
 export interface RestoreParts {
   readonly flavour: Flavour;
@@ -33,7 +33,7 @@ export async function restoreEndpoint(
   if (atHome?.peer === parent.index && !atHome.up) return false;
   await using sandbox = await kernel.sandboxes.open(endpoint.sandbox);
   const inside = await sandbox.links.list();
-  if (inside.some(({ alias }) => alias === aliasOf(flavour, endpoint.id))) return false;
+  if (linkIn(inside, flavour, endpoint.id)) return false;
   const name = freeName(inside, network.interfacePrefix ?? "eth");
   await using undo = new Undo();
   await applyEndpoint(kernel, layout, undo);

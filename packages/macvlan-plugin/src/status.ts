@@ -1,5 +1,6 @@
 // What `GET /status` on the admin socket tells: promises beside what became of them.
 import type { Leases } from "./dhcp/leases.ts";
+import type { Limiter } from "./limits.ts";
 import { linkName } from "./naming.ts";
 import type { Flavour } from "./options.ts";
 import type { Parents } from "./parents.ts";
@@ -12,6 +13,7 @@ export interface StatusParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly leases: Leases;
+  readonly limiter: Limiter;
   readonly parents: Parents;
   readonly reconciler: Reconciler;
 }
@@ -19,12 +21,12 @@ export interface StatusParts {
 export type LanStatus = ReturnType<typeof status>;
 
 export function status(parts: StatusParts) {
-  const { flavour, records, removal, leases, reconciler } = parts;
+  const { records, removal, leases, reconciler } = parts;
   return {
     networks: records.networks.all.map((network) => ({
       ...networkStatus(network, parts),
       endpoints: endpointsOf(records, network.id).map((endpoint) => ({
-        ...endpointStatus(flavour, endpoint, reconciler),
+        ...endpointStatus(endpoint, parts),
         ...(endpoint.lease && { lease: { ...endpoint.lease, state: leases.state(endpoint.id) } }),
       })),
     })),
@@ -43,7 +45,7 @@ export function status(parts: StatusParts) {
 }
 
 function networkStatus(network: NetworkRecord, { parents, records, reconciler: { troubles } }: StatusParts) {
-  const { id, progress, internal, parent, mode, mtu, subnets, options } = network;
+  const { id, progress, internal, parent, mode, mtu, subnets, limits, options } = network;
   const state = parents.state(parent);
   const shim = shimOf(records, id);
   return {
@@ -61,12 +63,14 @@ function networkStatus(network: NetworkRecord, { parents, records, reconciler: {
     ...mode,
     mtu,
     subnets,
+    limits,
     options,
     trouble: troubles.get(parent) ?? (state === "missing" ? `there is no link ${parent}` : undefined),
   };
 }
 
-function endpointStatus(flavour: Flavour, endpoint: EndpointRecord, { troubles }: Reconciler) {
-  const { id, progress, addresses, mac, sandbox, trouble } = endpoint;
-  return { id, progress, link: linkName(flavour, id), addresses, mac, sandbox, trouble: trouble ?? troubles.get(id) };
+function endpointStatus(endpoint: EndpointRecord, { flavour, limiter, reconciler }: StatusParts) {
+  const { id, progress, addresses, mac, limits, sandbox } = endpoint;
+  const trouble = endpoint.trouble ?? reconciler.troubles.get(id) ?? limiter.troubles.get(id);
+  return { id, progress, link: linkName(flavour, id), addresses, mac, limits, sandbox, trouble };
 }

@@ -27,6 +27,8 @@ export interface FakeHostOptions {
   readonly onStep?: (operation: string) => void;
   /** Settings beside those that every host has, or other values for those. */
   readonly sysctls?: Readonly<Record<string, string>>;
+  /** Of the first link, `lo`. */
+  readonly firstIndex?: number;
 }
 
 export class FakeHost {
@@ -40,10 +42,11 @@ export class FakeHost {
   /** The steps that changed something, in order. */
   readonly steps: string[] = [];
   readonly #onStep: (operation: string) => void;
-  #nextIndex = 1;
+  #nextIndex: number;
   #closed = false;
 
-  constructor({ onStep = () => undefined, sysctls = {} }: FakeHostOptions) {
+  constructor({ onStep = () => undefined, sysctls = {}, firstIndex = 1 }: FakeHostOptions) {
+    this.#nextIndex = firstIndex;
     this.#onStep = onStep;
     this.sysctls = new Map(Object.entries({ ...HOST_SYSCTLS, ...sysctls }));
     this.addLink({ name: "lo", kind: "", mac: "00:00:00:00:00:00", mtu: 65536, up: true });
@@ -109,12 +112,13 @@ export class FakeHost {
 
   /** Into a sandbox, which is there from the first one on. */
   moveInto(path: string, link: FakeLink, name?: string): void {
-    const inside = this.sandboxes.get(path) ?? new FakeHost({ onStep: this.#onStep });
+    const inside = this.sandboxes.get(path) ?? new FakeHost({ onStep: this.#onStep, firstIndex: SANDBOX_INDEX });
     this.sandboxes.set(path, inside);
     this.dropLink(link);
     link.homeName = link.name;
     link.name = name ?? `eth${inside.links.size - 1}`;
     link.up = false;
+    delete link.isShaped;
     inside.links.set(link.name, link);
   }
 
@@ -131,6 +135,9 @@ export class FakeHost {
     this.#closed = true;
   }
 }
+
+/** Each namespace counts for itself; here no link is to be taken for the parent of one that hangs on another namespace's. */
+const SANDBOX_INDEX = 10_001;
 
 /** The path has the link's name in the place of `*`. */
 const LINK_SYSCTLS: Readonly<Record<string, string>> = {

@@ -82,6 +82,7 @@ export class FakeKernel implements Kernel {
       inside.dropLink(link);
       if (inside.links.size === 1) this.#host.sandboxes.delete(path);
       link.name = name;
+      delete link.isShaped;
       this.#host.links.set(name, link);
     }
   }

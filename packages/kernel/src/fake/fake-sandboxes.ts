@@ -4,11 +4,15 @@ import type { Sandbox, Sandboxes } from "../sandboxes.ts";
 import { FakeAddresses, FakeRoutes } from "./fake-addresses.ts";
 import type { FakeHost } from "./fake-host.ts";
 import { FakeLinks } from "./fake-links.ts";
+import { FakeShaping } from "./fake-shaping.ts";
 
 export class FakeSandboxes implements Sandboxes {
+  /** What `mayOpen` says, for tests of drivers that may not. */
+  areLocked = false;
   readonly #host: FakeHost;
-  /** One for each sandbox, since routes are kept there. */
+  /** One for each sandbox, since they keep what they are told. */
   readonly #routes = new WeakMap<FakeHost, FakeRoutes>();
+  readonly #shaping = new WeakMap<FakeHost, FakeShaping>();
 
   constructor(host: FakeHost) {
     this.#host = host;
@@ -19,6 +23,19 @@ export class FakeSandboxes implements Sandboxes {
     return this.#host.sandboxes.has(path);
   }
 
+  mayOpen(): Promise<boolean> {
+    return Promise.resolve(!this.areLocked);
+  }
+
+  /** The limits in a sandbox; undefined when there is none. */
+  shapingIn(path: string): FakeShaping | undefined {
+    const inside = this.#host.sandboxes.get(path);
+    if (!inside) return undefined;
+    const shaping = this.#shaping.get(inside) ?? new FakeShaping(inside);
+    this.#shaping.set(inside, shaping);
+    return shaping;
+  }
+
   async open(path: string): Promise<Sandbox> {
     await this.#host.enter("open network namespace", path);
     const inside = this.#host.sandboxes.get(path);
@@ -26,10 +43,12 @@ export class FakeSandboxes implements Sandboxes {
     const links = new FakeLinks(inside);
     const routes = this.#routes.get(inside) ?? new FakeRoutes(inside);
     this.#routes.set(inside, routes);
+    const shaping = this.shapingIn(path) ?? new FakeShaping(inside);
     return {
       links,
       addresses: new FakeAddresses(inside, links),
       routes,
+      shaping,
       setIPv6: () => Promise.resolve(),
       take: async (name, as) => {
         const operation = "move into sandbox link";

@@ -3,17 +3,23 @@ import { KernelError } from "../kernel-error.ts";
 import type { Link } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
 import { macBytes } from "../rtnetlink/encode.ts";
-import type { DummySpec, StackedLinks, StackedSpec, Stacking } from "../stacked-links.ts";
+import type { DummySpec, LinkKind, StackedLinks, StackedSpec, Stacking } from "../stacked-links.ts";
 import { describeLink, randomMac } from "./fake-links.ts";
 import type { FakeHost, FakeLink } from "./fake-host.ts";
 
 const ETHERNET_MTU = 1500;
 
 export class FakeStackedLinks implements StackedLinks {
+  /** Kinds of which this kernel knows nothing. */
+  readonly lacking = new Set<LinkKind>();
   readonly #host: FakeHost;
 
   constructor(host: FakeHost) {
     this.#host = host;
+  }
+
+  has(kind: LinkKind): Promise<boolean> {
+    return Promise.resolve(!this.lacking.has(kind));
   }
 
   async create(spec: StackedSpec): Promise<Link> {
@@ -25,6 +31,7 @@ export class FakeStackedLinks implements StackedLinks {
     checkLinkName(name, operation);
     if (mac !== undefined) macBytes(mac, operation, name);
     await this.#host.enter(operation, name);
+    if (this.lacking.has(stacking.kind)) return refuse("ENOTSUP");
     const parent = this.#host.links.get(parentName);
     if (!parent) return refuse("ENODEV", `there is no link ${parentName}`);
     if (this.#host.links.has(name)) return refuse("EEXIST");

@@ -54,6 +54,24 @@ inOwnNamespace("a sandbox", () => {
     expect(await output("ip -4 address show dev lo")).not.toContain("10.40.0.2");
   });
 
+  it("holds back what a link sends and receives inside, since the link lost its limits on the way", async () => {
+    await make();
+    expect(await kernel.sandboxes.mayOpen()).toBe(true);
+    const rate = { bitsPerSecond: 8e6, burst: 32_768 };
+    const helper = { name: "pr0", alias: "portolan m" };
+    await kernel.shaping.limit("m0", { sent: rate }, helper);
+    await using sandbox = await kernel.sandboxes.open(netns.path);
+    await sandbox.take("m0", "eth0");
+    expect(await netns.run("tc qdisc show dev eth0")).not.toContain("tbf");
+    await sandbox.shaping.limit("eth0", { sent: rate, received: rate }, helper);
+    await sandbox.links.change("eth0", { up: true });
+    expect(await netns.run("tc qdisc show dev eth0")).toMatch(/tbf 1: root .*rate 8Mbit burst 32Kb/);
+    expect(await netns.run("tc qdisc show dev pr0")).toMatch(/tbf 1: root .*rate 8Mbit burst 32Kb/);
+    expect(await sandbox.links.get("eth0")).toMatchObject({ isShaped: true });
+    expect(await kernel.links.get("pr0")).toBeUndefined();
+    expect(await sandbox.links.remove("pr0")).toBe(true);
+  });
+
   it("is refused when it is none", async () => {
     await expect(kernel.sandboxes.open("/run/netns/none")).rejects.toMatchObject({ code: "ENOENT" });
     await expect(kernel.sandboxes.open("/etc/hostname")).rejects.toMatchObject({ code: "EINVAL" });

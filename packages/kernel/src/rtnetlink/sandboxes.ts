@@ -1,6 +1,6 @@
 // Sandboxes by the files that dockerd keeps them at, and a socket of our own inside for the time that one is open.
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { statfs } from "node:fs/promises";
+import { readFile, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { rt, type Protocol } from "netlink";
 import { KernelError, systemCode } from "../kernel-error.ts";
@@ -13,9 +13,12 @@ import { encodeLink } from "./link-message.ts";
 import { RtLinks } from "./links.ts";
 import { Requests } from "./requests.ts";
 import { RtRoutes } from "./routes.ts";
+import { RtShaping } from "./shaping.ts";
 
 /** NSFS_MAGIC of include/uapi/linux/magic.h. */
 const NSFS = 0x6e736673;
+/** A bit of the sets in /proc/self/status, by include/uapi/linux/capability.h. */
+const CAP_SYS_ADMIN = 21n;
 /** Where a managed plugin has the host's /run/docker. */
 const HOST = "/host/run/docker";
 /** Where it may write settings: not in its own /proc. */
@@ -40,6 +43,11 @@ export class RtSandboxes implements Sandboxes {
     }
   }
 
+  async mayOpen(): Promise<boolean> {
+    const [, effective = "0"] = /^CapEff:\s*([\da-f]+)$/m.exec(await readFile("/proc/self/status", "utf8")) ?? [];
+    return ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 1n;
+  }
+
   // eslint-disable-next-line @typescript-eslint/require-await -- a refusal is a rejection, as everywhere
   async open(path: string): Promise<Sandbox> {
     const file = placeOf(path);
@@ -50,6 +58,7 @@ export class RtSandboxes implements Sandboxes {
       links,
       addresses: new RtAddresses(requests, links),
       routes: new RtRoutes(requests, links),
+      shaping: new RtShaping(requests, links),
       setIPv6: (link, isOn) => Promise.resolve().then(() => setIPv6(file, link, isOn)),
       take: (link, name) => this.#take(file, link, name),
       [Symbol.asyncDispose]() {

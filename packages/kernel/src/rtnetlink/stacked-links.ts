@@ -3,7 +3,7 @@ import { FlagsNew, ifla, rt } from "netlink";
 import { isKernelError, KernelError } from "../kernel-error.ts";
 import type { Link } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
-import type { DummySpec, StackedLinks, StackedSpec, Stacking } from "../stacked-links.ts";
+import type { DummySpec, LinkKind, StackedLinks, StackedSpec, Stacking } from "../stacked-links.ts";
 import { encode, macBytes, uint32 } from "./encode.ts";
 import { encodeLink, type LinkMessage } from "./link-message.ts";
 import type { RtLinks } from "./links.ts";
@@ -15,6 +15,8 @@ const IPVLAN_FLAGS = { bridge: 0, private: 1, vepa: 2 };
 /** The ethertypes of the tags. */
 const VLAN_PROTOCOLS = { "802.1Q": 0x8100, "802.1ad": 0x88a8 };
 
+const GROUP = Buffer.from("010000000000", "hex");
+
 export class RtStackedLinks implements StackedLinks {
   readonly #requests: Requests;
   readonly #links: RtLinks;
@@ -22,6 +24,22 @@ export class RtStackedLinks implements StackedLinks {
   constructor(requests: Requests, links: RtLinks) {
     this.#requests = requests;
     this.#links = links;
+  }
+
+  async has(kind: LinkKind): Promise<boolean> {
+    const operation = `look for ${kind}`;
+    // The kind is looked for first. A group's MAC address, and no parent besides, then lets none be made.
+    const payload = encodeLink({ name: "pt-none", attributes: { address: GROUP }, kind: { kind } });
+    const flags = FlagsNew.CREATE | FlagsNew.EXCL;
+    try {
+      await this.#requests.send({ operation, device: kind, type: rt.MessageType.NEWLINK, flags, payload });
+    } catch (error) {
+      if (isKernelError(error, "ENOTSUP")) return false;
+      if (isKernelError(error, "EINVAL", "EADDRNOTAVAIL")) return true;
+      throw error;
+    }
+    await this.#links.remove("pt-none");
+    return true;
   }
 
   async create(spec: StackedSpec): Promise<Link> {

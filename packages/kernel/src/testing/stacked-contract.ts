@@ -67,6 +67,13 @@ export function stackedContract(kernel: () => Kernel): void {
       await expect(macvlan("m0")).rejects.toMatchObject({ code: "EBUSY" });
     });
 
+    it("are of kinds that the kernel has or lacks, and to ask makes none", async () => {
+      for (const kind of ["macvlan", "ifb"] as const) expect(await kernel().stackedLinks.has(kind)).toBe(true);
+      for (const kind of ["ipvlan", "vlan", "dummy"] as const)
+        expect([true, false]).toContain(await kernel().stackedLinks.has(kind));
+      expect(await names()).toEqual(["lo", "w0", "w1"]);
+    });
+
     it("hang on a dummy where there is no wire", async () => {
       const dummy = await kernel().stackedLinks.createDummy({ name: "d0", alias: "portolan d", up: true });
       expect(dummy).toMatchObject({ name: "d0", alias: "portolan d", up: true });

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Dhcp, DhcpKeeper, DhcpLease, DhcpNews, DhcpWish, Kernel } from "@portolan/kernel";
 import { endpointLock, PluginError, type EndpointId, type KeyedLocks, type Logger } from "@portolan/sdk";
-import { linkName } from "../naming.ts";
+import { hasArrived } from "../whereabouts.ts";
 import type { Flavour } from "../options.ts";
 import type { EndpointRecord, LeaseRecord, Records } from "../records.ts";
 
@@ -124,7 +124,7 @@ export class Leases implements AsyncDisposable {
     while (!signal.aborted) {
       const record = records.endpoints.get(id);
       if (record?.lease === undefined || record.sandbox !== place.sandbox) return;
-      if (await this.#hasArrived(record)) {
+      if (await hasArrived(this.#parts, record)) {
         const { wish = {}, ...lease } = record.lease;
         const { promise: ended, resolve } = Promise.withResolvers<string | undefined>();
         signal.addEventListener("abort", () => resolve(undefined), { once: true });
@@ -142,13 +142,6 @@ export class Leases implements AsyncDisposable {
       }
       await sleep(this.#patience.pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
     }
-  }
-
-  /** dockerd moves the link some time after Join, and before Docker 28 the sandbox is made after it, too. */
-  async #hasArrived({ id, sandbox }: EndpointRecord): Promise<boolean> {
-    const { flavour, kernel } = this.#parts;
-    if (sandbox === undefined || !(await kernel.sandboxes.exists(sandbox))) return false;
-    return (await kernel.links.get(linkName(flavour, id))) === undefined;
   }
 
   #hear(id: EndpointId, followed: Followed, news: Exclude<DhcpNews, { kind: "ended" }>): void {
