@@ -32,6 +32,7 @@ export const DRIVERS: readonly Driver[] = [
   driver("ts-bridge", "bridge-plugin"),
   driver("ts-macvlan", "macvlan-plugin", "ts-macvlan"),
   driver("ts-ipvlan", "macvlan-plugin", "ts-ipvlan"),
+  driver("ts-overlay", "overlay-plugin"),
   driver("ts-ipam", "ipam-plugin"),
 ];
 

@@ -27,6 +27,10 @@ On the host's own LAN:
 
   docker network create -d ts-macvlan --subnet=192.168.1.0/24 --gateway=192.168.1.1 -o parent=eth0 lan
 
+On several hosts, each started with \`make up PORTOLAN_STORE=etcd://10.0.0.1:2379\` and an --ip-range of its own:
+
+  docker network create -d ts-overlay -o portolan.network=web --subnet 10.9.0.0/16 --ip-range 10.9.1.0/24 web
+
 With addresses that are remembered and explained: docker network create -d ts-bridge --ipam-driver ts-ipam demo2
 \`make down\` takes everything back.`);
   return undefined;

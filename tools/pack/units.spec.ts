@@ -10,7 +10,17 @@ const values = (text: string): Readonly<Record<string, string>> =>
 
 /** What may differ from one driver to the next; each unit says why it needs what it has. */
 const OWN = new Set([
-  ...["Description", "Documentation", "Requires", "After", "ExecStart", "EnvironmentFile", "StateDirectory", "Also"],
+  ...[
+    "Description",
+    "Documentation",
+    "Requires",
+    "Wants",
+    "After",
+    "ExecStart",
+    "EnvironmentFile",
+    "StateDirectory",
+    "Also",
+  ],
   ...[
     "CapabilityBoundingSet",
     "RestrictAddressFamilies",
