@@ -15,7 +15,7 @@ export async function applyNetwork(
   layout: NetworkLayout,
   undo: Undo,
 ): Promise<Link> {
-  const { bridge, vxlan, sysctls } = layout;
+  const { bridge, vxlan, sysctls, member } = layout;
   const found = await ownLink(kernel, bridge, "bridge");
   if (!found) {
     await kernel.links.createBridge(bridge);
@@ -43,17 +43,31 @@ export async function applyNetwork(
     if ((await kernel.sysctls.get(path)) !== undefined) await kernel.sysctls.set(path, value);
   }
   // The rules stand before the first packet can pass.
-  await firewall.add(bridge.name);
-  undo.add(`remove ${bridge.name} from the firewall`, () => firewall.remove(bridge.name));
-  for (const [{ name, alias, mtu }, link] of [[bridge, found] as const, [vxlan, uplink] as const]) {
-    if (link?.up === true && link.alias !== undefined && link.mtu === mtu) continue;
+  await firewall.add(member);
+  undo.add(`remove ${bridge.name} from the firewall`, () => firewall.remove(member));
+  for (const [{ name, alias, mtu, mac }, link] of [[bridge, found] as const, [vxlan, uplink] as const]) {
+    if (link?.up === true && link.alias !== undefined && link.mtu === mtu && link.mac === mac) continue;
     await kernel.links.change(name, {
       up: true,
+      ...(mac !== undefined && link?.mac !== mac && { mac }),
       ...(alias !== undefined && { alias }),
       ...(mtu !== undefined && { mtu }),
     });
   }
+  await applyAddresses(kernel, layout);
   return uplink;
+}
+
+async function applyAddresses(kernel: Kernel, { bridge: { name }, addresses, routes }: NetworkLayout): Promise<void> {
+  for (const cidr of await kernel.addresses.list(name)) {
+    if (!addresses.includes(cidr)) await kernel.addresses.remove(name, cidr);
+  }
+  for (const cidr of addresses) {
+    // Neither has a kernel without IPv6 its addresses.
+    if (cidr.includes(":") && (await kernel.sysctls.get(`net/ipv6/conf/${name}/disable_ipv6`)) !== "0") continue;
+    await kernel.addresses.add(name, cidr);
+  }
+  for (const route of routes) await kernel.routes.add(route);
 }
 
 async function createVxlan(kernel: Kernel, { vxlan }: NetworkLayout): Promise<Link> {
@@ -72,7 +86,7 @@ async function createVxlan(kernel: Kernel, { vxlan }: NetworkLayout): Promise<Li
 /** @returns whether there were links to remove */
 export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: NetworkLayout): Promise<boolean> {
   const removed = [await removeLink(kernel, layout.vxlan), await removeLink(kernel, layout.bridge)];
-  await firewall.remove(layout.bridge.name);
+  await firewall.remove(layout.member);
   return removed.includes(true);
 }
 

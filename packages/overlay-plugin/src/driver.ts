@@ -57,21 +57,20 @@ export class OverlayDriver implements NetworkDriver {
     return this.#aloneWithNetworks(call, async () => {
       const id = request.networkId;
       const uplink = await this.#parts.uplink();
-      const { wish, defaults, ignored } = planNetwork(request, records.networks, uplink);
+      const { wish, gateways, defaults, ignored } = planNetwork(request, records.networks, uplink);
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
       const before = records.network(id);
       const options = request.options.driverOpts;
-      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...defaults, ...wish, options };
+      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...defaults, ...wish, gateways, options };
       await using undo = new Undo();
       if (before?.progress === "made") {
         call.madeBefore?.();
-        const { name, internal, subnets } = before;
-        if (
-          !isDeepStrictEqual(
-            [name, internal, subnets, before.options],
-            [wish.name, wish.internal, wish.subnets, options],
-          )
-        ) {
+        const { name, internal, subnets, gateways: had = [] } = before;
+        const [there, here] = [
+          [name, internal, subnets, had, before.options],
+          [wish.name, wish.internal, wish.subnets, gateways, options],
+        ];
+        if (!isDeepStrictEqual(there, here)) {
           throw new PluginError("the network exists already, with other settings", {
             hint: "Remove it and create it again: docker network rm.",
           });

@@ -1,16 +1,40 @@
-// Keeps overlay networks and the rest of the host apart: constant rules, and an element for each network.
+// Keeps overlay networks and the rest of the host apart: constant rules, and elements for each network.
 import { isKernelError, type Kernel } from "@portolan/kernel";
 import { BRIDGE_PREFIX } from "./naming.ts";
 
 export const TABLE = "inet portolan-overlay";
+
+/** Packets of one container's questions in a second; what is more is dropped before it costs anything. */
+const QUESTIONS = 500;
 
 /**
  * A bridged frame passes `forward` with the bridge as both links where br_netfilter is on. Everything else there came out
  * of a network by the host's routing, or would go into one: containers have docker_gwbridge for that.
  */
 const RULES = `
+  set asking4 {
+    type ipv4_addr
+    size 65535
+    flags dynamic,timeout
+    timeout 1m
+  }
+  set asking6 {
+    type ipv6_addr
+    size 65535
+    flags dynamic,timeout
+    timeout 1m
+  }
+  chain question {
+    fib saddr . iif oif missing drop comment "what does not come from where its answer would go"
+    add @asking4 { ip saddr limit rate over ${QUESTIONS}/second burst ${QUESTIONS} packets } drop
+    add @asking6 { ip6 saddr limit rate over ${QUESTIONS}/second burst ${QUESTIONS} packets } drop
+    accept
+  }
   chain input {
     type filter hook input priority 0; policy accept;
+    iifname . ip daddr @resolvers4 meta l4proto { tcp, udp } th dport 53 jump question
+    iifname . ip6 daddr @resolvers6 meta l4proto { tcp, udp } th dport 53 jump question
+    iifname "${BRIDGE_PREFIX}*" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
     iifname "${BRIDGE_PREFIX}*" drop comment "the host is no member of the networks"
   }
   chain forward {
@@ -19,6 +43,28 @@ const RULES = `
     iifname "${BRIDGE_PREFIX}*" drop
     oifname "${BRIDGE_PREFIX}*" drop
   }`;
+const CHAINS = ["question", "input", "forward"];
+
+/** A network's part of the sets. */
+export interface Member {
+  readonly bridge: string;
+  /** Addresses of the host at which containers of the network may ask for names. */
+  readonly resolvers: readonly string[];
+}
+
+/** Keys of a network's elements, each in its two parts. */
+type Elements = (member: Member) => readonly (readonly [string, string])[];
+
+const resolversOf =
+  (isIPv6: boolean): Elements =>
+  ({ bridge, resolvers }) =>
+    resolvers.filter((address) => address.includes(":") === isIPv6).map((address) => [bridge, address]);
+
+const SETS: Readonly<Record<string, { readonly type: string; readonly of: Elements }>> = {
+  within: { type: "ifname . ifname", of: ({ bridge }) => [[bridge, bridge]] },
+  resolvers4: { type: "ifname . ipv4_addr", of: resolversOf(false) },
+  resolvers6: { type: "ifname . ipv6_addr", of: resolversOf(true) },
+};
 
 export class Firewall {
   readonly #kernel: Kernel;
@@ -29,10 +75,13 @@ export class Firewall {
   }
 
   /** The whole table anew, in one transaction. */
-  async install(bridges: readonly string[]): Promise<void> {
-    const elements = bridges.map(element).join(", ");
-    const set = `  set within {\n    type ifname . ifname\n${elements === "" ? "" : `    elements = { ${elements} }\n`}  }`;
-    await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${set}${RULES}\n}\n`);
+  async install(members: readonly Member[]): Promise<void> {
+    const sets = Object.entries(SETS).map(([name, { type, of }]) => {
+      const elements = written(members.flatMap(of));
+      return `  set ${name} {\n    type ${type}\n${elements === "" ? "" : `    elements = { ${elements} }\n`}  }\n`;
+    });
+    const table = `table ${TABLE} {\n${sets.join("")}${RULES}\n}\n`;
+    await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}\n${table}`);
     this.#rules = await this.#readRules();
   }
 
@@ -41,36 +90,42 @@ export class Firewall {
   }
 
   /** An element that is there already is no error. */
-  async add(bridge: string): Promise<void> {
-    await this.#kernel.nftables.run(`add element ${TABLE} within { ${element(bridge)} }`);
+  async add(member: Member): Promise<void> {
+    await this.#kernel.nftables.run(
+      elementsOf(member)
+        .map((which) => `add ${which}\n`)
+        .join(""),
+    );
   }
 
   /** Nor is one, or a table, that is gone. */
-  async remove(bridge: string): Promise<void> {
-    const which = `element ${TABLE} within { ${element(bridge)} }`;
+  async remove(member: Member): Promise<void> {
+    // nft before 1.0.6 can delete only what is there, so in the same transaction it is.
+    const commands = elementsOf(member).map((which) => `add ${which}\ndelete ${which}\n`);
     try {
-      // nft before 1.0.6 can delete only what is there, so in the same transaction it is.
-      await this.#kernel.nftables.run(`add ${which}\ndelete ${which}`);
+      await this.#kernel.nftables.run(commands.join(""));
     } catch (error) {
       if (!isKernelError(error, "ENOENT")) throw error;
     }
   }
 
-  /** Whether the rules are as they were when we installed them, and these bridges in their set. */
-  async isIntact(bridges: readonly string[]): Promise<boolean> {
+  /** Whether the rules are as they were when we installed them, and these networks in their sets. */
+  async isIntact(members: readonly Member[]): Promise<boolean> {
     if (this.#rules === undefined || this.#rules !== (await this.#readRules())) return false;
-    if (bridges.length === 0) return true;
-    const told = JSON.stringify(await this.#kernel.nftables.list(`list set ${TABLE} within`));
-    return bridges.every((bridge) => told.includes(`["${bridge}","${bridge}"]`));
+    for (const [name, { of }] of Object.entries(SETS)) {
+      const wanted = members.flatMap(of);
+      if (wanted.length === 0) continue;
+      const told = JSON.stringify(await this.#kernel.nftables.list(`list set ${TABLE} ${name}`));
+      if (!wanted.every((element) => told.includes(JSON.stringify(element)))) return false;
+    }
+    return true;
   }
 
   /** Undefined when there is no table, or not the whole of it. */
   async #readRules(): Promise<string | undefined> {
     const { nftables } = this.#kernel;
     try {
-      const chains = await Promise.all(
-        ["input", "forward"].map((chain) => nftables.list(`list chain ${TABLE} ${chain}`)),
-      );
+      const chains = await Promise.all(CHAINS.map((chain) => nftables.list(`list chain ${TABLE} ${chain}`)));
       const withoutHandles = (key: string, value: unknown) => (key === "handle" ? undefined : value);
       return JSON.stringify(chains, withoutHandles);
     } catch (error) {
@@ -80,4 +135,15 @@ export class Firewall {
   }
 }
 
-const element = (bridge: string) => `"${bridge}" . "${bridge}"`;
+/** As commands name them: one for each set that has any. */
+function elementsOf(member: Member): readonly string[] {
+  return Object.entries(SETS).flatMap(([name, { of }]) => {
+    const elements = written(of(member));
+    return elements === "" ? [] : [`element ${TABLE} ${name} { ${elements} }`];
+  });
+}
+
+const written = (elements: readonly (readonly [string, string])[]) =>
+  elements
+    .map(([bridge, other]) => `"${bridge}" . ${other.includes(":") || /^\d/.test(other) ? other : `"${other}"`}`)
+    .join(", ");

@@ -1,9 +1,10 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
 import type { Kernel } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
-import type { Firewall } from "./firewall.ts";
+import type { Firewall, Member } from "./firewall.ts";
 import { allNetworksLock } from "./lock-keys.ts";
-import { BRIDGE_PREFIX, bridgeName } from "./naming.ts";
+import { memberOf } from "./layout.ts";
+import { BRIDGE_PREFIX } from "./naming.ts";
 import type { Records } from "./records.ts";
 
 export interface GuardParts {
@@ -12,6 +13,7 @@ export interface GuardParts {
   readonly records: Records;
   readonly locks: KeyedLocks;
   readonly log: Logger;
+  readonly linkLocal: string;
 }
 
 /** Between two looks at a ruleset that keeps changing, as it does while dockerd starts containers. */
@@ -83,9 +85,9 @@ export class FirewallGuard implements AsyncDisposable {
   async #mend(): Promise<void> {
     const { kernel, firewall, locks, log } = this.#parts;
     // Without the lock first: hardly ever is anything wrong.
-    if (!(await firewall.isIntact(this.#bridges()))) {
+    if (!(await firewall.isIntact(this.#members()))) {
       const mend = async () => {
-        if (await firewall.isIntact(this.#bridges())) return;
+        if (await firewall.isIntact(this.#members())) return;
         await this.#install();
         this.#restored += 1;
         log.warn("somebody removed the firewall rules; they are back");
@@ -104,11 +106,12 @@ export class FirewallGuard implements AsyncDisposable {
   }
 
   #install(): Promise<void> {
-    return this.#parts.firewall.install(this.#bridges());
+    return this.#parts.firewall.install(this.#members());
   }
 
-  #bridges(): readonly string[] {
-    const networks = this.#parts.records.networks.filter(({ progress }) => progress === "made");
-    return networks.map(({ id }) => bridgeName(id));
+  #members(): readonly Member[] {
+    const { records, linkLocal } = this.#parts;
+    const networks = records.networks.filter(({ progress }) => progress === "made");
+    return networks.map((network) => memberOf(network, linkLocal));
   }
 }

@@ -1,33 +1,58 @@
 // What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
-import type { BridgeSpec, VethSpec, VxlanSpec } from "@portolan/kernel";
+import type { BridgeSpec, NewRoute, VethSpec, VxlanSpec } from "@portolan/kernel";
+import type { Member } from "./firewall.ts";
 import { stationMac } from "@portolan/sdk";
 import { aliasOf, bridgeMac, bridgeName, peerName, portName, vxlanName } from "./naming.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
 export interface NetworkLayout {
-  readonly bridge: BridgeSpec;
+  readonly bridge: BridgeSpec & { readonly mac: string };
+  /** Of the bridge, with prefix length: the gateways, which are the same on all hosts, and where this host answers names. */
+  readonly addresses: readonly string[];
+  /** To containers of the network, where no gateway's address brings one. */
+  readonly routes: readonly NewRoute[];
+  /** In the firewall's sets. */
+  readonly member: Member;
   readonly vxlan: VxlanSpec;
   /** Set before the links come up. */
   readonly sysctls: readonly (readonly [path: string, value: string])[];
 }
 
-/** @param vtep where this host's packets come from */
-export function networkLayout({ id, mtu, vni, port }: NetworkRecord, vtep: string): NetworkLayout {
+/**
+ * @param vtep where this host's packets come from
+ * @param linkLocal where this host answers the names of all its networks
+ */
+export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: string): NetworkLayout {
+  const { id, mtu, vni, port, name: group, gateways = [], subnets } = record;
+  const ipv4 = subnets.find(isIPv4Cidr);
   const bridge = bridgeName(id);
   const name = vxlanName(id);
   const alias = aliasOf(id);
   return {
-    bridge: { name: bridge, mac: bridgeMac(id), alias, mtu },
+    bridge: { name: bridge, mac: bridgeMac(id, group, gateways), alias, mtu },
+    addresses: [...gateways, ...(ipv4 === undefined ? [] : [`${linkLocal}/32`])],
+    routes:
+      ipv4 === undefined || gateways.some(isIPv4Cidr) ? [] : [{ destination: ipv4, link: bridge, source: linkLocal }],
+    member: memberOf(record, linkLocal),
     vxlan: { name, alias, mtu, mac: stationMac(`${id} ${vtep}`), vxlan: { vni, local: vtep, port }, master: bridge },
     sysctls: [
-      // The host is no member of the network: no address of its own, not even a link-local one.
-      [`net/ipv6/conf/${bridge}/disable_ipv6`, "1"],
+      // The bridge has the gateway's addresses and no other, not even a link-local one.
+      [`net/ipv6/conf/${bridge}/addr_gen_mode`, "1"],
+      [`net/ipv6/conf/${bridge}/accept_ra`, "0"],
+      [`net/ipv6/conf/${bridge}/disable_ipv6`, gateways.every(isIPv4Cidr) ? "1" : "0"],
       // The link has no address either, but without IPv6 the kernel would keep no IPv6 neighbours for it.
       [`net/ipv6/conf/${name}/addr_gen_mode`, "1"],
       [`net/ipv6/conf/${name}/accept_ra`, "0"],
     ],
   };
 }
+
+export function memberOf({ id, gateways = [], subnets }: NetworkRecord, linkLocal: string): Member {
+  const own = gateways.map((gateway) => gateway.replace(/\/.*/, ""));
+  return { bridge: bridgeName(id), resolvers: subnets.some(isIPv4Cidr) ? [...own, linkLocal] : own };
+}
+
+const isIPv4Cidr = (cidr: string) => !cidr.includes(":");
 
 export function endpointLayout({ id, mac }: EndpointRecord, { id: network, mtu }: NetworkRecord): VethSpec {
   return {

@@ -37,8 +37,12 @@ export function idInAlias(alias: string | undefined): string | undefined {
   return alias?.startsWith(`${ALIAS_PREFIX} `) ? alias.slice(ALIAS_PREFIX.length + 1) : undefined;
 }
 
-export function bridgeMac(network: NetworkId): Mac {
-  return stationMac(network);
+/**
+ * Follows from the cluster's name of the network and its gateway: a container that is moved to another host finds the
+ * gateway there under the MAC address that it knows.
+ */
+export function bridgeMac(network: NetworkId, group: string, gateways: readonly string[]): Mac {
+  return stationMac(gateways.length === 0 ? network : `${group} gateway ${gateways.join(" ")}`);
 }
 
 /**

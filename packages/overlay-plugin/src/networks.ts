@@ -13,6 +13,8 @@ export interface NetworksParts extends CarrierParts {
   readonly kernel: Kernel;
   readonly store: SharedStore;
   readonly firewall: Firewall;
+  /** Where this host answers the names of all its networks. */
+  readonly linkLocal: string;
   /** Counts entries that led to where nothing is. */
   readonly onStale: (count: number) => void;
 }
@@ -31,8 +33,8 @@ export class Networks implements AsyncDisposable {
 
   /** Links, rules, and the cluster's entries told to the link. */
   async bringUp(record: NetworkRecord, undo: Undo): Promise<void> {
-    const { kernel, firewall, vtep, log, onStale } = this.#parts;
-    const link = await applyNetwork(kernel, firewall, networkLayout(record, vtep), undo);
+    const { kernel, firewall, vtep, linkLocal, log, onStale } = this.#parts;
+    const link = await applyNetwork(kernel, firewall, networkLayout(record, vtep, linkLocal), undo);
     let carrier = this.#carriers.get(record.id);
     if (!carrier) {
       carrier = new Carrier(record, this.#parts);
@@ -49,9 +51,9 @@ export class Networks implements AsyncDisposable {
 
   /** @throws StoreAway when everything is gone here, but the cluster could not be told */
   async takeDown(record: NetworkRecord): Promise<void> {
-    const { kernel, firewall, store, records, host, vtep } = this.#parts;
+    const { kernel, firewall, store, records, host, vtep, linkLocal } = this.#parts;
     await this.#close(record.id);
-    await removeNetwork(kernel, firewall, networkLayout(record, vtep));
+    await removeNetwork(kernel, firewall, networkLayout(record, vtep, linkLocal));
     // It may have been made again meanwhile, as another network of Docker's.
     const { id, name } = record;
     if (records.networks.some((other) => other.name === name && other.id !== id && other.progress !== "removing"))

@@ -55,6 +55,31 @@ describe("two hosts", () => {
     await told(two, {});
   });
 
+  it("have the gateway's addresses on their bridges, under one MAC address, and tell nobody of them", async () => {
+    await one.create("net");
+    await two.create("net");
+    const name = `po-${networkId("net").slice(0, 12)}`;
+    const bridges = await Promise.all([one, two].map((host) => host.kernel.links.get(name)));
+    expect(new Set(bridges.map((bridge) => bridge?.mac)).size).toBe(1);
+    for (const host of [one, two])
+      expect(await host.kernel.addresses.list(name)).toEqual(["10.9.0.1/16", "fd00:9::1/64", "169.254.53.53/32"]);
+    expect(kept().filter((key) => key.includes("/endpoints/"))).toEqual([]);
+    expect(await one.told("net")).toEqual({});
+    await one.kernel.addresses.remove(name, "10.9.0.1/16");
+    await one.kernel.addresses.add(name, "10.9.0.7/16");
+    await one.overlay.look();
+    expect(new Set(await one.kernel.addresses.list(name))).toEqual(
+      new Set(["10.9.0.1/16", "169.254.53.53/32", "fd00:9::1/64"]),
+    );
+  });
+
+  it("refuse a second network with the same gateway, since nobody could tell whose container asks there", async () => {
+    await one.create("net");
+    await expect(one.create("other")).rejects.toThrow(
+      "the gateway 10.9.0.1 is that of the network net on this host, too",
+    );
+  });
+
   it("know each other's containers by name, after a restart and a restored store too", async () => {
     await one.create("net");
     await two.create("net");

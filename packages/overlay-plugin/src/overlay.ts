@@ -25,6 +25,8 @@ export interface OverlayOptions {
   readonly alone: boolean;
   readonly host: string;
   readonly vtep?: string | undefined;
+  /** Where this host answers the names of all its networks; an IPv4 address. */
+  readonly linkLocal: string;
   readonly log: Logger;
   readonly metrics?: Metrics;
   readonly patience?: Patience;
@@ -44,7 +46,7 @@ export interface Overlay extends AsyncDisposable {
 
 /** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
 export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
-  const { kernel, store, shared, alone, host, log, metrics, patience } = options;
+  const { kernel, store, shared, alone, host, linkLocal, log, metrics, patience } = options;
   const records = await Records.load(store);
   const uplink = () => findUplink(kernel, options.vtep, alone);
   const { vtep } = await uplink();
@@ -54,12 +56,12 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const peers = new Peers(shared);
   let stale = 0;
   const networks: Networks = new Networks({
-    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, firewall },
+    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, linkLocal, firewall },
     onReplaced: (carrier) => reconciler.repairSoon(carrier),
     onStale: (count) => (stale += count),
   });
   const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
-  const guard = new FirewallGuard({ kernel, firewall, records, locks, log });
+  const guard = new FirewallGuard({ kernel, firewall, records, locks, log, linkLocal });
   const reconciler: Reconciler = new Reconciler({ kernel, networks, presence, records, removal, locks, log, patience });
   const told = { host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler };
   return {

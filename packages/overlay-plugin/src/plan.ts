@@ -25,6 +25,7 @@ const LEAST_MTU_FOR_IPV6 = 1280;
 
 export interface NetworkPlan {
   readonly wish: NetworkWish;
+  readonly gateways: readonly string[];
   readonly defaults: Defaults;
   /** Keys of options that are none of ours. */
   readonly ignored: readonly string[];
@@ -48,6 +49,7 @@ export function planNetwork(
   const { values, other } = networkOptions.parse(options.driverOpts);
   const { name = id, vnis: [vni] = [], port, mtu, peerTimeout } = values;
   const subnets = planSubnets(request);
+  const gateways = planGateways(request, known);
   const rival = known.find((network) => network.id !== id && network.name === name && network.progress !== "removing");
   if (rival) {
     throw new PluginError(`option "portolan.network": this host has ${name} already, as network ${rival.id}`, {
@@ -73,6 +75,7 @@ export function planNetwork(
       ...(given !== undefined && { mtu: given }),
       ...(peerTimeout !== undefined && { peerTimeout }),
     },
+    gateways,
     defaults: { port: VXLAN_PORT, mtu: most, peerTimeout: PEER_TIMEOUT },
     ignored: Object.keys(other),
   };
@@ -91,6 +94,24 @@ function planSubnet(family: Family, [data, ...more]: readonly IpamData[]): strin
   const pool = data?.pool;
   if (!pool || pool.prefix === 0) throw new PluginError(`ipv${family} pool is empty`, { hint: "Give a --subnet." });
   return pool.subnet.toString();
+}
+
+/** What IPAM keeps free for it. @throws PluginError when another network's bridge has the address: who asked would be unknown */
+function planGateways(
+  { networkId, options, ipv4, ipv6 }: CreateNetworkRequest,
+  known: readonly NetworkRecord[],
+): readonly string[] {
+  const data = [...(options.enableIPv4 ? ipv4 : []), ...(options.enableIPv6 ? ipv6 : [])];
+  const gateways = data.flatMap(({ gateway }) => (gateway ? [gateway] : []));
+  for (const { id, name, progress, gateways: theirs = [] } of known) {
+    if (id === networkId || progress === "removing") continue;
+    const taken = gateways.find(({ address }) => theirs.some((each) => Cidr.parse(each).address === address));
+    if (taken)
+      throw new PluginError(`the gateway ${taken.address} is that of the network ${name} on this host, too`, {
+        hint: "Give another --gateway or --subnet.",
+      });
+  }
+  return gateways.map(String);
 }
 
 export interface EndpointPlan {

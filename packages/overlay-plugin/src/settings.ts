@@ -3,6 +3,13 @@ import { address, storeSettings } from "@portolan/sdk";
 
 export const settings = {
   ...storeSettings,
+  dnsAddress: {
+    flag: "dns-address",
+    value: "ADDRESS",
+    type: address(4),
+    default: "169.254.53.53",
+    help: "Where this host answers names to containers of all its networks: daemon.json may name it once for all.",
+  },
   vtep: {
     flag: "vtep",
     value: "ADDRESS",

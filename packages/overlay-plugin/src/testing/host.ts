@@ -39,7 +39,15 @@ export class TestHost implements AsyncDisposable {
 
   async start(): Promise<void> {
     const { store } = await openMemoryStore({ disk: this.disk, schema });
-    const parts = { kernel: this.kernel, store, shared: this.wire, alone: false, host: this.name, log: silentLogger };
+    const parts = {
+      kernel: this.kernel,
+      store,
+      shared: this.wire,
+      alone: false,
+      host: this.name,
+      log: silentLogger,
+      linkLocal: "169.254.53.53",
+    };
     this.overlay = await openOverlay({ ...parts, patience: NO_PATIENCE });
     await this.overlay.start();
   }
@@ -52,7 +60,9 @@ export class TestHost implements AsyncDisposable {
   }
 
   create(group: string, options: Readonly<Record<string, string>> = {}, internal = false): Promise<void> {
-    const pool = (text: string) => [{ addressSpace: "x", pool: Cidr.parse(text), auxAddresses: {} }];
+    const pool = (text: string, gateway: string) => [
+      { addressSpace: "x", pool: Cidr.parse(text), gateway: Cidr.parse(gateway), auxAddresses: {} },
+    ];
     return this.overlay.driver.createNetwork(
       {
         networkId: networkId(group),
@@ -60,8 +70,8 @@ export class TestHost implements AsyncDisposable {
           ...{ enableIPv4: true, enableIPv6: true, internal, other: {} },
           driverOpts: { "portolan.network": group, ...options },
         },
-        ipv4: pool("10.9.0.0/16"),
-        ipv6: pool("fd00:9::/64"),
+        ipv4: pool("10.9.0.0/16", "10.9.0.1/16"),
+        ipv6: pool("fd00:9::/64", "fd00:9::1/64"),
       },
       call,
     );
