@@ -9,8 +9,16 @@ import { Life } from "./testing/mortal.ts";
 import { command } from "./testing/real-host.ts";
 
 const SUBNETS = { subnet: "10.41.0.0/24", subnet6: "fd00:41::/64" };
-/** By IPv6 its containers are reached at their own addresses: Join opens ports there. It has a link of the host's, too. */
-const OPTIONS = { "com.docker.network.bridge.gateway_mode_ipv6": "routed", "portolan.uplink": "lan0" };
+/**
+ * By IPv6 its containers are reached at their own addresses: Join opens ports there. It has a link of the host's, too, and
+ * limits, for which each container has a link more. Containers are held to their addresses, as on any network.
+ */
+const OPTIONS = {
+  "com.docker.network.bridge.gateway_mode_ipv6": "routed",
+  "portolan.uplink": "lan0",
+  "portolan.rate.in": "10mbit",
+  "portolan.rate.out": "10mbit",
+};
 const SETTINGS = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding"];
 /** Each test is some hundred lives and deaths. */
 const LONG_MS = 180_000;

@@ -73,9 +73,14 @@ it("limits that somebody took away are back with the next look, and are left alo
   await host.createEndpoint("net", "web", "10.40.0.2/24");
   await host.join("net", "web");
   const all = limits();
-  for (const name of [PORT, LIMITER, "the limiter itself"]) {
-    if (name === "the limiter itself") await host.kernel.links.remove(LIMITER);
-    else host.kernel.shaping.lift(name);
+  const harms = [
+    () => host.kernel.shaping.lift(PORT),
+    () => host.kernel.shaping.lift(LIMITER),
+    () => host.kernel.links.remove(LIMITER),
+    () => host.kernel.shaping.unlead(PORT),
+  ];
+  for (const harm of harms) {
+    await harm();
     await host.bridge.look();
     expect(limits()).toEqual(all);
     expect(await limiter()).toMatchObject({ isShaped: true });

@@ -33,14 +33,15 @@ const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>>
 export function refusal(wish: PortWish, error: KernelError, endpoints: readonly EndpointRecord[]): PluginError {
   const { protocol, hostAddresses, last } = wish;
   const [address = ""] = hostAddresses;
-  const place = `${address.includes(":") ? `[${address}]` : address}:${last}`;
   const [rival] = error.code === "EADDRINUSE" ? rivalsOf({ ...wish, first: last }, endpoints) : [];
   if (rival) {
-    return new PluginError(`Bind for ${place} failed: port is already allocated`, {
+    // Without brackets, as Docker has it.
+    return new PluginError(`Bind for ${address}:${last} failed: port is already allocated`, {
       hint: `Endpoint ${rival.id.slice(0, 12)} has it: "ts-bridge ports" shows all.`,
     });
   }
   const [reason, hint] = REASONS[error.code] ?? [error.message, undefined];
+  const place = `${address.includes(":") ? `[${address}]` : address}:${last}`;
   // Of several addresses the kernel's error knows which one it was.
   const refused = isKernelError(error.cause) ? error.cause.device : undefined;
   return new PluginError(`failed to bind host port ${refused ?? `${place}/${protocol}`}: ${reason}`, {

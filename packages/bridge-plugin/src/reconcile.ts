@@ -117,7 +117,7 @@ export class Reconciler implements AsyncDisposable {
     const links = await this.#links();
     for (const network of records.networks) {
       const { id, progress } = network;
-      if (progress !== "made" || (this.#isWhole(network, links) && !this.#troubles.has(id))) continue;
+      if (progress !== "made" || (!this.#troubles.has(id) && (await this.#isWhole(network, links)))) continue;
       await this.#aloneWithNetwork(id, async () => {
         const record = records.network(id);
         if (record?.progress === "made") await this.#apply(record, links);
@@ -239,12 +239,12 @@ export class Reconciler implements AsyncDisposable {
   }
 
   /** A bridge that was made anew under its old name, as others do with theirs, has none of its ports. */
-  #isWhole(network: NetworkRecord, links: ReadonlyMap<string, Link>): boolean {
+  async #isWhole(network: NetworkRecord, links: ReadonlyMap<string, Link>): Promise<boolean> {
     const find = (name: string) => links.get(name);
     if (find(network.bridge)?.up !== true) return false;
     if (network.uplink && !isTaken(network, network.uplink, find)) return false;
     const endpoints = this.#parts.records.endpointsOf(network.id);
-    if (endpoints.some((endpoint) => hasLostLimits(endpoint, links))) return false;
+    for (const endpoint of endpoints) if (await this.#hasLostLimits(endpoint, links)) return false;
     const numbers = furtherInUse(endpoints);
     if (!network.adopted && numbers.length === 0) return true;
     const isPort = (endpoint: EndpointRecord) => {
@@ -254,6 +254,15 @@ export class Reconciler implements AsyncDisposable {
     };
     const joins = numbers.map((number) => isJoined(furtherLayout(network, number), find));
     return joins.every(Boolean) && endpoints.every(isPort);
+  }
+
+  /** Of what it receives, and of what it sends: the latter is led to a link of its own, and each of both can be taken away. */
+  async #hasLostLimits({ id, progress, limits }: EndpointRecord, links: ReadonlyMap<string, Link>): Promise<boolean> {
+    const port = links.get(portName(id));
+    if (progress !== "made" || !limits || !port) return false;
+    if (limits.in && port.isShaped !== true) return true;
+    if (!limits.out) return false;
+    return links.get(limiterName(id))?.isShaped !== true || !(await this.#parts.kernel.shaping.isLed(port.name));
   }
 
   #isStray({ alias }: Link): boolean {
@@ -275,14 +284,6 @@ export class Reconciler implements AsyncDisposable {
   #aloneWithEndpoint(network: NetworkId, id: EndpointId, work: () => Promise<unknown>): Promise<unknown> {
     return this.#parts.locks.run(endpointLock(network, id), "reconcile", work, this.#closing.signal);
   }
-}
-
-/** Of what it receives, and of what it sends: the latter's is on a link of its own, which can be taken away whole. */
-function hasLostLimits({ id, progress, limits }: EndpointRecord, links: ReadonlyMap<string, Link>): boolean {
-  const port = links.get(portName(id));
-  if (progress !== "made" || !limits || !port) return false;
-  const isLost = (rate: unknown, link: Link | undefined) => rate !== undefined && link?.isShaped !== true;
-  return isLost(limits.in, port) || isLost(limits.out, links.get(limiterName(id)));
 }
 
 function signOfDeath(port: Link | undefined): Sign | undefined {

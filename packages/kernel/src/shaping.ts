@@ -24,4 +24,6 @@ export interface Shaping {
    * ENOTSUP, with the module's name, when this kernel lacks something
    */
   limit(link: string, limits: Limits, helper: { readonly name: string; readonly alias?: string }): Promise<void>;
+  /** Whether all that the link receives passes through a helper: false, too, when somebody took the filter away, or the link. */
+  isLed(link: string): Promise<boolean>;
 }

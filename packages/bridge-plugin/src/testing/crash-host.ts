@@ -135,7 +135,7 @@ export class CrashHost extends Calls implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
     for (const { name } of await this.#observer.links.list())
-      if (/^p[vtf]/.test(name)) await this.#observer.links.remove(name);
+      if (/^p[vtfi]/.test(name)) await this.#observer.links.remove(name);
     await this.#sandbox[Symbol.asyncDispose]();
     for (const table of [TABLE, ANTISPOOF_TABLE])
       await this.#observer.nftables.run(`add table ${table}\ndelete table ${table}`);

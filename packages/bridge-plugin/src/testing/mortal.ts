@@ -64,7 +64,7 @@ export class Life {
 type Method = (...parameters: readonly unknown[]) => unknown;
 
 /** What changes nothing, and what is no call at all. */
-const READS = new Set(["get", "list"]);
+const READS = new Set(["get", "list", "isLed"]);
 
 const forever = () => new Promise<never>(() => undefined);
 

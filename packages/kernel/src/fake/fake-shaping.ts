@@ -36,6 +36,18 @@ export class FakeShaping implements Shaping {
     this.#limits.set(link, { ...this.#limits.get(link), ...limits });
   }
 
+  async isLed(name: string): Promise<boolean> {
+    await this.#host.enter("list filters of", name);
+    return this.of(name)?.received !== undefined;
+  }
+
+  /** As `tc qdisc delete dev NAME ingress`. */
+  unlead(name: string): void {
+    const link = this.#host.links.get(name);
+    const { received: _, ...rest } = this.of(name) ?? {};
+    if (link) this.#limits.set(link, rest);
+  }
+
   /** As `tc qdisc delete dev NAME root`. */
   lift(name: string): void {
     const link = this.#host.links.get(name);

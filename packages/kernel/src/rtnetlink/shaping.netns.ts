@@ -67,6 +67,14 @@ inOwnNamespace("limits on the real kernel", () => {
     expect((await shaped()).toSorted()).toEqual(["pi0", "v0"]);
     await output("tc qdisc delete dev v0 root");
     expect(await shaped()).toEqual(["pi0"]);
+    for (const taken of ["tc filter delete dev v0 ingress", "tc qdisc delete dev v0 ingress"]) {
+      expect(await kernel.shaping.isLed("v0")).toBe(true);
+      await output(taken);
+      expect(await kernel.shaping.isLed("v0")).toBe(false);
+      await kernel.shaping.limit("v0", { received: rate }, HELPER);
+    }
+    expect(await kernel.shaping.isLed("pi0")).toBe(false);
+    expect(await kernel.shaping.isLed("gone")).toBe(false);
   });
 
   it("set twice, are one filter and one bucket", async () => {

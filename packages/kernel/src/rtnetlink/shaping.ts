@@ -7,7 +7,16 @@ import type { Limits, Rate, Shaping } from "../shaping.ts";
 import { encodeLink } from "./link-message.ts";
 import type { RtLinks } from "./links.ts";
 import type { Requests } from "./requests.ts";
-import { encodeIngress, encodeRedirect, encodeTokenBucket, NEWQDISC, NEWTFILTER } from "./traffic-control.ts";
+import {
+  encodeFilterQuery,
+  encodeIngress,
+  encodeRedirect,
+  encodeTokenBucket,
+  GETTFILTER,
+  isRedirect,
+  NEWQDISC,
+  NEWTFILTER,
+} from "./traffic-control.ts";
 
 interface Helper {
   readonly name: string;
@@ -40,6 +49,19 @@ export class RtShaping implements Shaping {
       if (!isKernelError(error, "EEXIST")) throw error;
     }
     await this.#send("cls_u32 and act_mirred", link, NEWTFILTER, PUT, encodeRedirect(index, ifb.index));
+  }
+
+  async isLed(link: string): Promise<boolean> {
+    const found = await this.#links.get(link);
+    if (!found) return false;
+    const payload = encodeFilterQuery(found.index);
+    const filters = await this.#requests.dump({
+      operation: "list filters of",
+      device: link,
+      type: GETTFILTER,
+      payload,
+    });
+    return filters.some(isRedirect);
   }
 
   #tokenBucket(link: string, index: number, rate: Rate): Promise<void> {

@@ -5,12 +5,15 @@ import { uint32 } from "./encode.ts";
 
 export const NEWQDISC = 36;
 export const NEWTFILTER = 44;
+export const GETTFILTER = 46;
 
 const TCA_KIND = 1;
 const TCA_OPTIONS = 2;
 const ROOT = 0xffffffff;
 const INGRESS = 0xfffffff1;
 const INGRESS_HANDLE = 0xffff0000;
+/** The handle that u32 gives its first filter: named, it is replaced when it is there. */
+const REDIRECT_HANDLE = 0x80000800;
 
 /** How long a packet waits at most; as long as CNI's bandwidth plugin and the manual page of tc-tbf suggest. */
 const LONGEST_WAIT_S = 0.05;
@@ -67,13 +70,21 @@ export function encodeRedirect(index: number, to: number): Buffer {
   const options = Buffer.concat([attribute(TCA_U32_SEL, selector), attribute(TCA_U32_ACT, attribute(first, action))]);
   const ETH_P_ALL = 3;
   const priority = 1;
-  // The handle that u32 gives its first filter: named, it is replaced when it is there.
-  const handle = 0x80000800;
   return Buffer.concat([
-    header({ index, parent: INGRESS_HANDLE, handle, info: (priority << 16) | (ETH_P_ALL << 8) }),
+    header({ index, parent: INGRESS_HANDLE, handle: REDIRECT_HANDLE, info: (priority << 16) | (ETH_P_ALL << 8) }),
     attribute(TCA_KIND, text("u32")),
     attribute(TCA_OPTIONS, options),
   ]);
+}
+
+/** A question about all filters that see what the link receives; without such a place there are none. */
+export function encodeFilterQuery(index: number): Buffer {
+  return header({ index, parent: INGRESS_HANDLE, handle: 0 });
+}
+
+/** @param answer to `encodeFilterQuery`; u32 tells of its tables, too */
+export function isRedirect(answer: Buffer): boolean {
+  return answer.readUInt32LE(8) === REDIRECT_HANDLE;
 }
 
 /** struct tcmsg. */

@@ -12,7 +12,9 @@ export function shapingContract(kernel: () => Kernel): void {
       await links.createVeth({ name: "v0", up: true, peer: { name: "p0" } });
       await shaping.limit("v0", { sent: RATE }, helper);
       expect(await links.get("pi0")).toBeUndefined();
+      expect(await shaping.isLed("v0")).toBe(false);
       await shaping.limit("v0", { received: RATE }, helper);
+      expect(await shaping.isLed("v0")).toBe(true);
       expect(await links.get("pi0")).toMatchObject({ kind: "ifb", up: true, alias: "portolan abc" });
     });
 
@@ -29,6 +31,7 @@ export function shapingContract(kernel: () => Kernel): void {
       await links.createVeth({ name: "v0", up: true, peer: { name: "p0" } });
       await shaping.limit("v0", { received: RATE }, helper);
       await links.remove("v0");
+      expect(await shaping.isLed("v0")).toBe(false);
       expect(await links.remove("pi0")).toBe(true);
     });
 
