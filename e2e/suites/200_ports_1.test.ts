@@ -119,6 +119,10 @@ onEveryEngine(
         await expect(start("lubeck")).rejects.toThrow(
           "failed to bind host port 0.0.0.0:8000/tcp: address already in use",
         );
+        // Nor does Docker try again and again.
+        const always = ["--name", "riga", "--restart", "always", "--network", "hansa", "-p", "8000:80"];
+        expect((await host.tryDocker("run", "-d", ...always, image, "sleep", "60")).code).toBe(125);
+        expect(await host.docker("inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "riga")).toBe("created 0");
         await program.stop("SIGKILL");
         await host.docker("start", "lubeck");
         await untilServing(host, "lubeck");

@@ -39,7 +39,7 @@ onEveryEngine("limits", ({ pluginRow }) => {
     }
   });
 
-  pluginRow(unlike, "are one container's own when it is connected with them, both ways", async (host) => {
+  pluginRow(unlike, "are one container's own when it is connected or started with them", async (host) => {
     await create(host, "hansa");
     await runContainer(host, "bergen", "--network", "hansa");
     await runContainer(host, "lubeck", "--network", "none");
@@ -50,6 +50,10 @@ onEveryEngine("limits", ({ pluginRow }) => {
     expect(await secondsToGet(host, "bergen", "lubeck")).toBeGreaterThan(LEAST_SECONDS);
     const limit = { bitsPerSecond: 8e6, burst: 32_768 };
     expect(await limitsOf(host)).toEqual([{ in: limit, out: limit }]);
+    await host.docker("rm", "-f", "lubeck");
+    await runContainer(host, "riga", "--network", `name=hansa,driver-opt=portolan.rate.in=${LIMIT}`);
+    expect(await limitsOf(host)).toEqual([{ in: limit }]);
+    expect(await secondsToGet(host, "riga", "bergen")).toBeGreaterThan(LEAST_SECONDS);
   });
 
   pluginRow(unlike, "hold after the driver was killed, for containers old and new", async (host) => {

@@ -71,8 +71,10 @@ onEveryEngine("published ports", ({ row, pluginRow, engine }) => {
       await host.docker("restart", "-t", "0", "lubeck");
       await untilServing(host, "lubeck");
     }
+    await host.docker("rm", "-f", "lubeck");
+    await runServer(host, "bergen", "--network", "hansa", "-p", "8080:80");
     expect(await host.must(["sh", "-c", "ss -tan state time-wait | grep -c :8080"])).not.toBe("0");
-    expect(await ask(host, "::1", 8080)).toBe("lubeck");
+    for (const address of ["127.0.0.1", "::1"]) expect(await ask(host, address, 8080)).toBe("bergen");
   });
 
   row("and nothing else of a container are reached by another host that has a route there", async (host) => {

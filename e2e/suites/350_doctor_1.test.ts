@@ -1,6 +1,8 @@
 // `ts-bridge doctor` on real hosts: each thing that is wrong is found, and gone after the command that it prints.
 import type { Host } from "../lab/host.ts";
+import { runServer } from "../lab/ports.ts";
 import { driver, onEveryEngine } from "../lab/suite.ts";
+import { eventually } from "../lab/wait.ts";
 
 const UNLIKE = "it has no doctor";
 
@@ -50,11 +52,30 @@ onEveryEngine("the doctor", ({ pluginRow }) => {
     await host.docker("network", "create", "-d", driver, "hansa");
     await host.stopPlugin(driver);
     await host.must(["nft", "delete", "table", "inet", "portolan-bridge"]);
+    await host.must(["iptables", "-F", "PORTOLAN-FORWARD"]);
     const { code, found } = await examination(host);
     expect(code).toBe(1);
-    expect(found).toEqual(expect.arrayContaining(["driver: problem", "own rules: problem", "leftovers: note"]));
+    expect(found).toEqual(
+      expect.arrayContaining(["driver: problem", "FORWARD: problem", "own rules: problem", "leftovers: note"]),
+    );
     await host.startPlugin(driver);
     expect((await examination(host)).found).toEqual([]);
+  });
+
+  pluginRow(UNLIKE, "finds packets larger than the way out, and a port that another program took", async (host) => {
+    await host.docker("network", "create", "-d", driver, "hansa");
+    await host.must(["ip", "link", "set", "eth0", "mtu", "1400"]);
+    await runServer(host, "lubeck", "--network", "hansa", "-p", "8000:80");
+    await host.stopPlugin(driver);
+    const program = await host.start("program", ["node", "-e", "net.createServer().listen(8000, '0.0.0.0')"]);
+    await eventually("the program listens", async () => (await host.must(["ss", "-ltnp"])).includes(":8000"));
+    await host.startPlugin(driver);
+    const { code, found, mends } = await examination(host);
+    expect({ code, found }).toEqual({ code: 1, found: ["driver: problem", "MTU: note"] });
+    expect(await host.must(["sh", "-c", mends[0] ?? ""])).toContain("node");
+    await host.docker(...(mends[1] ?? "").replace("NAME", "levant").split(" ").slice(1));
+    await program.stop("SIGKILL");
+    await host.must(["ip", "link", "set", "eth0", "mtu", "1500"]);
   });
 
   pluginRow(UNLIKE, "finds links that no record tells of", async (host) => {

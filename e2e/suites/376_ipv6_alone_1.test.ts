@@ -47,6 +47,9 @@ onEveryEngine(
         "8090-8091:80",
       );
       await runServer(host, "acre", "--network", "levant");
+      expect(await execIn(host, "lubeck", "ip", "-4", "address", "show", "dev", "eth0")).toBe("");
+      for (const address of ["127.0.0.1", "::1"])
+        expect(await execIn(host, "lubeck", "ip", "address", "show", "dev", "lo")).toContain(` ${address}/`);
       for (const address of ["::1", ipv6, "fd00:376::1"]) expect(await ask(host, address, 8080)).toBe("lubeck");
       for (const name of ["lubeck", "acre"]) expect(await askFrom(host, name, ipv6, 8080)).toBe("lubeck");
       expect(await askFrom(host, "acre", "fd00:377::1", 8080)).toBe("lubeck");

@@ -85,3 +85,45 @@ it("links with our mark that no record tells of", async () => {
   expect(await found()).toEqual(["leftovers: problem: ip link delete pt-lost"]);
   expect((await host.kernel.links.get(BRIDGE))?.name).toBe(BRIDGE);
 });
+
+it("forwarding of IPv6 only where a network has IPv6", async () => {
+  await host.kernel.sysctls.set("net/ipv6/conf/all/forwarding", "0");
+  expect(await found()).toEqual([]);
+  await host.createNetwork("six", { onlyIPv6: true, subnet6: "fd00:41::/64" });
+  await host.kernel.sysctls.set("net/ipv6/conf/all/forwarding", "0");
+  expect(await found()).toEqual(["forwarding: problem: sysctl -w net.ipv6.conf.all.forwarding=1"]);
+});
+
+it("a kernel without IPv6", async () => {
+  const { kernel } = host;
+  const get = kernel.sysctls.get.bind(kernel.sysctls);
+  kernel.sysctls.get = (path) => (path.includes("ipv6") ? Promise.resolve(undefined) : get(path));
+  expect(await found()).toEqual(["kernel features: note: cat /proc/cmdline # ipv6.disable=1?"]);
+});
+
+it("what the driver itself has trouble with: its rules, a network, a port that another program has", async () => {
+  const status = host.bridge.status();
+  const [network] = status.networks;
+  const port = { hostPort: 8080, protocol: "tcp", trouble: "address already in use" };
+  const troubled = {
+    ...status,
+    firewall: { ...status.firewall, trouble: "nft: no such file" },
+    networks: [{ ...network, trouble: "there is no bridge lan", endpoints: [{ ports: [port] }] }],
+  };
+  expect(await found(troubled as unknown as typeof status)).toEqual([
+    "driver: problem: journalctl -u ts-bridge",
+    "driver: problem: journalctl -u ts-bridge",
+    "driver: problem: ss -lnp 'sport = :8080'",
+  ]);
+});
+
+it("what dockerd has given up and could not be removed", async () => {
+  host.failing = "remove link";
+  await host.deleteNetwork("net").catch(() => undefined);
+  expect(host.bridge.status().pendingDeletes).toHaveLength(1);
+  // The bridge that stays is no stray: a record tells what becomes of it.
+  expect(await found()).toEqual([
+    "driver: problem: journalctl -u ts-bridge",
+    "leftovers: note: journalctl -u ts-bridge",
+  ]);
+});
