@@ -73,7 +73,7 @@ it("limits that somebody took away are back with the next look, and are left alo
   await host.createEndpoint("net", "web", "10.40.0.2/24");
   await host.join("net", "web");
   const all = limits();
-  const harms = [
+  const harms: readonly (() => unknown)[] = [
     () => host.kernel.shaping.lift(PORT),
     () => host.kernel.shaping.lift(LIMITER),
     () => host.kernel.links.remove(LIMITER),

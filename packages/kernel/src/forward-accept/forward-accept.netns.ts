@@ -114,6 +114,9 @@ inOwnNamespace("forwardAccept", () => {
     expect(await forwardAccept.obstacles()).toEqual([]);
     await output("iptables-legacy -F");
     expect(await forwardAccept.obstacles()).toEqual(["iptables-legacy"]);
+    // A chain that is called and empty lets nothing through.
+    await output("iptables-nft -F PORTOLAN-FORWARD");
+    expect(await forwardAccept.obstacles()).toEqual(["iptables-nft", "iptables-legacy"]);
   });
 
   it("takes back all it made on a host without Docker", async () => {

@@ -88,7 +88,8 @@ export class IptablesForwardAccept implements ForwardAccept {
         if (!(await filter.exists())) return false;
         const { table, drops } = await filter.read();
         const isCalled = [...table.forward, ...(table.dockerUser ?? [])].includes(this.#jump);
-        if (drops && !isCalled) found.push(`${family === 4 ? "iptables" : "ip6tables"}-${variant}`);
+        const isEmpty = (table.ours ?? []).length === 0;
+        if (drops && (!isCalled || isEmpty)) found.push(`${family === 4 ? "iptables" : "ip6tables"}-${variant}`);
         return false;
       });
       return found;
