@@ -65,7 +65,7 @@ test: deps-vm ## every test, real Docker engines and a first look in a VM includ
 	@node tools/test.ts
 
 test-all: deps-vm ## as test, and every suite that belongs in a VM: MINUTES=40 for those that end by then
-	@node tools/test.ts all $(if $(MINUTES),--minutes $(MINUTES))
+	@node tools/test.ts all $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SINCE),--since $(SINCE))
 
 e2e-vm: deps-vm build ## suites in a VM: SUITES="920 930" for some of them, SHELL=1 for a console instead (root)
 	@node e2e/vm/run.ts $(if $(console),--console,$(SUITES))

@@ -46,7 +46,8 @@ function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = process.en
   ];
 }
 
-function hasModule(name: string): boolean {
+/** Whether this machine's kernel has the module; loads it when it is not. */
+export function hasModule(name: string): boolean {
   if (existsSync(`/sys/module/${name}`)) return true;
   if (spawnSync("modprobe", ["--quiet", name]).status === 0) return true;
   return (linkKinds[name] ?? neverBuiltIn)();

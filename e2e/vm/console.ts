@@ -24,7 +24,15 @@ export async function openConsole(repository: string, kvm: boolean): Promise<num
   const disks = [...(await disksOf(job, repository, directory)), await productsDisk(repository, directory)];
   process.stdout.write(WELCOME);
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
-  const common = { number: 1, boot: 1, systemd: true, console: true, timeout: DAY, say };
+  const common = {
+    number: 1,
+    boot: 1,
+    systemd: true,
+    console: true,
+    timeout: DAY,
+    over: new AbortController().signal,
+    say,
+  };
   const problem = await power({ ...common, image: made, directory, disks }, kvm);
   if (problem !== undefined) say(problem);
   return problem === undefined ? 0 : 1;

@@ -33,8 +33,11 @@ export interface GroupJob extends Job {
   readonly systemd: boolean;
 }
 
-/** @throws NoResult */
-export async function runGroup(job: GroupJob, setting: Setting): Promise<readonly Result[]> {
+/**
+ * @param over switches the machines off when it fires
+ * @throws NoResult
+ */
+export async function runGroup(job: GroupJob, setting: Setting, over: AbortSignal): Promise<readonly Result[]> {
   await using run = await openRun(job.name);
   const { directory } = run;
   const machines = await Promise.all(
@@ -46,13 +49,13 @@ export async function runGroup(job: GroupJob, setting: Setting): Promise<readonl
     ...(job.systemd ? [await setting.products()] : []),
   ];
   for (let boot = 1; ; boot += 1) {
-    const found = await Promise.all(machines.map((each) => once({ ...each, disks, boot }, job, setting)));
+    const found = await Promise.all(machines.map((each) => once({ ...each, over, disks, boot }, job, setting)));
     results.push(...found);
     if (!found.some(({ again }) => again) || found.some(({ status }) => status !== 0)) return results;
   }
 }
 
-type Unbooted = Omit<Machine, "disks" | "boot">;
+type Unbooted = Omit<Machine, "disks" | "boot" | "over">;
 
 async function machine(number: number, job: GroupJob, setting: Setting, directory: string): Promise<Unbooted> {
   const own = join(directory, `machine-${number}`);

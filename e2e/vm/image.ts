@@ -40,7 +40,12 @@ const packages = [
   "busybox-static",
   "wireguard-tools",
   "ipvsadm",
+  // the store that hosts share
+  "etcd-server",
 ];
+
+/** Services that a suite starts when it needs them: at every boot they would cost time. */
+const disabled = ["etcd.service"];
 
 /** Services that only cost time on a machine that lives for a minute and has no network. */
 const masked = [
@@ -76,7 +81,7 @@ const guest = (name: string): string => join(import.meta.dirname, "guest", name)
 /** The image; the first call takes a minute or two. */
 export async function image(): Promise<Image> {
   const scripts = [...Object.keys(files), "initrd-init"].map((name) => readFileSync(guest(name), "utf8"));
-  const inputs = { recipe: 1, SUITE, packages, masked, files, initrdModules, scripts };
+  const inputs = { recipe: 1, SUITE, packages, disabled, masked, files, initrdModules, scripts };
   const folder = await cached(`vm/${SUITE}-${digest(inputs)}`, build);
   return { root: join(folder, "root.ext4"), kernel: join(folder, "vmlinuz"), initrd: join(folder, "initrd") };
 }
@@ -119,6 +124,7 @@ async function configure(tree: string): Promise<void> {
     await chmod(join(tree, path), mode);
   }
   await must(["chroot", tree, "systemctl", "--quiet", "mask", ...masked]);
+  await must(["chroot", tree, "systemctl", "--quiet", "disable", ...disabled]);
   await must(["chroot", tree, "systemctl", "--quiet", "enable", "portolan-prepare.service", "portolan-job.service"]);
   await must(["chroot", tree, "systemctl", "--quiet", "set-default", "graphical.target"]);
   await must(["chroot", tree, "passwd", "--quiet", "--delete", "root"]);

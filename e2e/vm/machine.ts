@@ -54,13 +54,14 @@ export function ask(plugin: string, path: string): Promise<Answer | undefined> {
 export const products = "/run/portolan-job/products";
 
 /**
- * Installs the drivers as `make install` does, unless they are; starts one, now and at every boot, at the log level that
- * leaves a transcript, and waits until it is ready for calls.
+ * Installs the drivers as `make install` does, unless they are; starts one, now and at every boot, with these environment
+ * variables and at the log level that leaves a transcript, and waits until it is ready for calls.
  */
-export async function installPlugin(name: string): Promise<void> {
+export async function installPlugin(name: string, environment: Readonly<Record<string, string>> = {}): Promise<void> {
   if (!existsSync(`/usr/bin/${name}`)) await must(["cp", "-a", `${products}/installed/.`, "/"], { timeout: STEP });
   await mkdir("/etc/portolan", { recursive: true });
-  await writeFile(`/etc/portolan/${name}.env`, "PORTOLAN_LOG_LEVEL=debug\n");
+  const settings = Object.entries({ PORTOLAN_LOG_LEVEL: "debug", ...environment });
+  await writeFile(`/etc/portolan/${name}.env`, settings.map(([key, value]) => `${key}=${value}\n`).join(""));
   await systemctl("daemon-reload");
   await systemctl("enable", "--now", `${name}.socket`, `${name}.service`);
   await eventually(`${name} is ready`, async () => (await ask(name, "/healthz"))?.status === 200, { within: STEP });

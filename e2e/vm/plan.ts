@@ -13,6 +13,8 @@ export interface Planned {
 interface Suite extends Planned {
   /** It needs what a VM has, or says that it runs in one as well. */
   readonly isOfTier: boolean;
+  /** Kernel modules that it needs. */
+  readonly modules: readonly string[];
 }
 
 const SUITE = /^(\d+)_\w+_(\d+)\.test\.ts$/;
@@ -27,16 +29,31 @@ export function isSmoke({ file }: Planned): boolean {
 /** What a suite needs, as its source has it: the object behind one of these words. */
 const NEEDS = /\b(?:(onMachines)\(|describeWith\(|needs(?::| =))\s*\{([^}]*)\}/g;
 
+const MODULES = /\bmodules:\s*\[([^\]]*)\]/;
+
 /**
  * @param words beginnings of file names, separated by spaces or commas; none: the suites that belong in a VM
- * @returns the first look, if it is among them, then those that are up soonest
+ * @param hasModule whether this machine's kernel has a module
+ * @returns the first look, if it is among them; then what can only be seen in a VM, the suites that are up soonest first;
+ *   last what hosts of the lab have shown on this machine as well
  * @throws Error when a word names no suite
  */
-export function plan(folder: string, words: string): readonly Planned[] {
+export function plan(folder: string, words: string, hasModule: (name: string) => boolean): readonly Planned[] {
   const all = readdirSync(folder).flatMap((file) => suiteOf(folder, file));
   const chosen = chosenBy(words.split(/[ ,]+/).filter(Boolean), all);
-  const rank = (suite: Suite): number => (isSmoke(suite) ? 0 : suite.systemd ? 2 : 1);
-  return chosen.toSorted((a, b) => rank(a) - rank(b));
+  const rank = (suite: Suite): number => {
+    if (isSmoke(suite)) return 0;
+    if (suite.systemd) return 1 + suite.machines;
+    return suite.modules.every(hasModule) ? 9 : 1;
+  };
+  const ranked = chosen.map((suite) => ({ suite, rank: rank(suite) }));
+  return ranked.toSorted((a, b) => a.rank - b.rank).map(({ suite }) => suite);
+}
+
+/** Seconds that a suite may well take, its machine's boot included; on an emulated processor that others use as well. */
+export function secondsFor({ systemd, machines }: Planned, kvm: boolean): number {
+  if (kvm) return 60;
+  return (systemd ? 240 : 150) * machines;
 }
 
 function chosenBy(words: readonly string[], all: readonly Suite[]): readonly Suite[] {
@@ -52,11 +69,12 @@ function suiteOf(folder: string, file: string): readonly Suite[] {
   const [, number, hosts] = SUITE.exec(file) ?? [];
   if (number === undefined) return [];
   const needs = [...readFileSync(join(folder, file), "utf8").matchAll(NEEDS)];
+  const modules = needs.flatMap(([, , text = ""]) => MODULES.exec(text)?.[1]?.match(/\w+/g) ?? []);
   const has = (key: string): boolean => needs.some(([, , text = ""]) => new RegExp(`\\b${key}:`).test(text));
   const systemd = has("systemd") || needs.some(([, onMachines]) => onMachines !== undefined);
   // The last number of a name counts machines from 900 on, and hosts of the lab below.
   const machines = Number(number) >= 900 ? Number(hosts) : 1;
-  return [{ file, machines, systemd, isOfTier: systemd || ["modules", "machines", "alsoInVm"].some(has) }];
+  return [{ file, machines, systemd, modules, isOfTier: systemd || ["modules", "machines", "alsoInVm"].some(has) }];
 }
 
 /** A shell script that runs a suite, and only that, with jest. */

@@ -23,11 +23,14 @@ export interface Machine {
   readonly console: boolean;
   /** Seconds until the plug is pulled. */
   readonly timeout: number;
+  /** Pulls the plug when it fires. */
+  readonly over: AbortSignal;
   /** Gets the lines that the job says. */
   readonly say: (line: string) => void;
 }
 
 const MEMORY_MIB = 2048;
+const TIME_IS_OVER = "time is over";
 
 /** Whether the processor can help. A KVM device that is there but refuses to make a machine is as good as none. */
 export async function hasKvm(): Promise<boolean> {
@@ -100,6 +103,7 @@ async function checked(argv: readonly string[]): Promise<void> {
 
 /** Runs a machine until it powers off, panics or takes too long; resolves with a sentence when QEMU did not end by itself. */
 export async function power(machine: Machine, kvm: boolean): Promise<string | undefined> {
+  if (machine.over.aborted) return TIME_IS_OVER;
   const [file = "", ...args] = commandLine(machine, kvm);
   const child = spawn(file, args, { stdio: machine.console ? "inherit" : ["ignore", "pipe", "pipe"] });
   const log = createWriteStream(join(machine.directory, "job.log"), { flags: "a" });
@@ -113,10 +117,13 @@ export async function power(machine: Machine, kvm: boolean): Promise<string | un
   child.stderr?.setEncoding("utf8").on("data", (text: string) => machine.say(`qemu: ${text.trimEnd()}`));
   const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
   let problem: string | undefined;
-  const clock = setTimeout(() => {
-    problem = `no end after ${machine.timeout} s`;
+  const pullThePlug = (why: string): void => {
+    problem = why;
     child.kill("SIGKILL");
-  }, machine.timeout * 1000);
+  };
+  const clock = setTimeout(() => pullThePlug(`no end after ${machine.timeout} s`), machine.timeout * 1000);
+  const stop = (): void => pullThePlug(TIME_IS_OVER);
+  machine.over.addEventListener("abort", stop);
   child.once("error", reject);
   child.once("close", (code) => {
     if (code !== 0) problem ??= `QEMU ended with ${code ?? "a signal"}`;
@@ -126,6 +133,7 @@ export async function power(machine: Machine, kvm: boolean): Promise<string | un
     return await promise;
   } finally {
     clearTimeout(clock);
+    machine.over.removeEventListener("abort", stop);
     if (rest !== "") machine.say(rest);
     log.end();
   }

@@ -26,12 +26,31 @@ export async function unpack(disk: string, folder: string): Promise<Result | und
   };
 }
 
-/** Adds a machine's counts to those of this `make test`, if it is part of one. Every boot counts under a name of its own. */
-export function passCountsOn(result: Result, name: string): void {
+/** Adds the counts of a suite's machines to those of this `make test`, if it is part of one, each boot under a name of its own. */
+export function passCountsOn(results: readonly Result[], name: string): void {
   const counts = process.env.PORTOLAN_COUNTS;
-  const found = join(result.folder, "counts");
-  if (counts === undefined || !existsSync(found)) return;
-  for (const file of readdirSync(found)) cpSync(join(found, file), join(counts, `${name}-${file}`));
+  if (counts === undefined) return;
+  for (const [index, { folder }] of results.entries()) {
+    const found = join(folder, "counts");
+    if (!existsSync(found)) continue;
+    for (const file of readdirSync(found)) cpSync(join(found, file), join(counts, `${name}-${index}-${file}`));
+  }
+}
+
+export interface Names {
+  /** How many suites no machine has counted, because none brought anything back. */
+  readonly failed: number;
+  /** Suites that failed and passed when they ran once more. */
+  readonly unsteady: readonly string[];
+  /** Suites that there was no time for. */
+  readonly leftOut: readonly string[];
+}
+
+/** Adds to these counts what the machines cannot know. */
+export function passNamesOn(names: Names): void {
+  const counts = process.env.PORTOLAN_COUNTS;
+  if (counts === undefined) return;
+  writeFileSync(join(counts, "vm.json"), JSON.stringify(names));
 }
 
 /** One JUnit file out of those of all results. */
