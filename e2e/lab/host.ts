@@ -150,8 +150,14 @@ export class Host implements AsyncDisposable {
    */
   async startDockerd(args: readonly string[] = this.#dockerdArgs, within = 60): Promise<Service> {
     this.#dockerdArgs = args;
-    const dockerd = await this.launchDockerd(args);
-    await eventually(`dockerd ${this.engine.version} answers`, () => this.#dockerdAnswers(dockerd), { within });
+    let dockerd = await this.launchDockerd(args);
+    const answers = async (): Promise<boolean> => {
+      // It waits 15 s for its containerd and no longer, however slow the processor. systemd would start it again as well.
+      if (!dockerd.running && (await dockerd.lastWords(1)).endsWith("timeout waiting for containerd to start"))
+        dockerd = await this.launchDockerd(args);
+      return this.#dockerdAnswers(dockerd);
+    };
+    await eventually(`dockerd ${this.engine.version} answers`, answers, { within });
     return dockerd;
   }
 
