@@ -114,6 +114,9 @@ onEveryEngine(
         await host.docker("network", "rm", "hansa");
         await host.must(["firewall-cmd", "--zone=drop", "--remove-interface=hansa0"]);
         await reload(host);
+        // Nothing of a network that has gone comes back.
+        expect(await zoneOf("hansa0")).toBe("");
+        expect(await host.must(["nft", "list", "ruleset"])).not.toContain("hansa0");
       },
     );
 
