@@ -1,7 +1,7 @@
 // Managed plugins for the suites: made as a user makes them, pushed to a registry on a host, installed from there.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { must } from "./command.ts";
 import type { Host } from "./host.ts";
@@ -39,11 +39,13 @@ export async function makePreviousPlugin(made: Made): Promise<void> {
   if (!hasPrevious(made.name)) return makePlugin(made);
   // Inside the repository, so that packages of the registry are found on the way up; our own are those of that commit.
   const sources = join(repository, "build/e2e", `sources-${made.version}`);
-  await mkdir(join(sources, "node_modules/@portolan"), { recursive: true });
-  const unpack = `git -C "$0" archive HEAD~1 packages plugin-configs | tar -x -C "$1"`;
-  await must(["sh", "-c", unpack, repository, sources]);
-  for (const name of ["kernel", "sdk", "state"]) {
-    await symlink(join(sources, "packages", name), join(sources, "node_modules/@portolan", name));
+  if (!existsSync(sources)) {
+    await mkdir(join(sources, "node_modules/@portolan"), { recursive: true });
+    const unpack = `git -C "$0" archive HEAD~1 packages plugin-configs | tar -x -C "$1"`;
+    await must(["sh", "-c", unpack, repository, sources]);
+    for (const name of ["kernel", "sdk", "state"]) {
+      await symlink(join(sources, "packages", name), join(sources, "node_modules/@portolan", name));
+    }
   }
   await makePlugin(made, ["--from", sources]);
 }
@@ -61,6 +63,13 @@ export const folderOn = (made: Made): string => join(place(made, "/opt/portolan"
 export function push(host: Host, made: Made, registry: string): Promise<string> {
   const program = ["node", "/opt/portolan/tools/pack/docker-plugins.ts", "--from", place(made, "/opt/portolan")];
   return host.must([...program, "push", registry, made.name], { timeout: WITHIN });
+}
+
+/** The same under one tag, which is enough to install it from. */
+export async function pushAs(host: Host, made: Made, reference: string): Promise<void> {
+  await host.must(["docker", "plugin", "create", reference, folderOn(made)], { timeout: WITHIN });
+  await host.must(["docker", "plugin", "push", reference], { timeout: WITHIN });
+  await host.docker("plugin", "rm", reference);
 }
 
 export const hasRegistry = (): boolean => existsSync(REGISTRY);
@@ -88,6 +97,35 @@ export async function startRegistry(host: Host): Promise<string> {
     return (await host.exec(["curl", "-sf", `http://${registry}/v2/`])).code === 0;
   });
   return registry;
+}
+
+/** The version that a plugin's root file system has. */
+export async function versionOf(host: Host, name: string): Promise<string> {
+  const root = `/var/lib/docker/plugins/${await inspect(host, name, ".Id")}/rootfs`;
+  const manifest = host.path(`${root}/usr/lib/portolan/${name}/package.json`);
+  return (JSON.parse(await readFile(manifest, "utf8")) as { version: string }).version;
+}
+
+/** Resolves when the plugin takes calls. */
+export async function ready(host: Host, name: string): Promise<void> {
+  await eventually(`${name} is ready`, async () => (await ask(host, name, "/healthz")) !== undefined);
+}
+
+/**
+ * Replaces a plugin by what a registry has under the reference, as docs/install.md says it.
+ * @param settings what is to be done before the new version starts
+ */
+export async function upgrade(
+  host: Host,
+  name: string,
+  reference: string,
+  settings: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  await host.docker("plugin", "disable", "-f", name);
+  await host.docker("plugin", "upgrade", "--grant-all-permissions", name, reference);
+  await settings();
+  await host.docker("plugin", "enable", name);
+  await ready(host, name);
 }
 
 /** A field of a plugin as dockerd knows it. */

@@ -1,5 +1,6 @@
 // Traffic that goes on while a row does something to the host, to see whether anything of it gets lost.
 import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Host } from "./host.ts";
 import { patience } from "./patience.ts";
 import type { Service } from "./service.ts";
@@ -38,6 +39,19 @@ export class Traffic {
     ];
     if (complaints.length > 0) throw new Error(`traffic ${this.#what}: ${complaints.join("; ")}`);
   }
+}
+
+/** Does something while traffic runs from each container to its address, and throws unless all of it came through. */
+export async function underTraffic(
+  host: Host,
+  paths: readonly (readonly [from: string, to: string])[],
+  act: () => Promise<void>,
+): Promise<void> {
+  const traffic = await Promise.all(paths.map(([from, to]) => Traffic.start(host, from, to)));
+  await sleep(500);
+  await act();
+  await sleep(500);
+  for (const each of traffic) await each.expectUninterrupted();
 }
 
 function pingComplaints(said: string): string[] {

@@ -1,12 +1,10 @@
 // Managed plugins as a user has them: pushed to a registry by one host, installed from it by others, set, upgraded under
 // traffic, and removed. The hosts have another Docker each.
-import { readFile, writeFile, mkdir } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { addressIn, expectReach, isRunning, runContainer } from "../lab/containers.ts";
 import { chosenEngines } from "../lab/engines.ts";
 import type { Host } from "../lab/host.ts";
 import {
-  ask,
   digestOf,
   folderOn,
   forgetPlugins,
@@ -16,27 +14,19 @@ import {
   makePlugin,
   makePreviousPlugin,
   push,
+  pushAs,
   startRegistry,
+  upgrade,
+  versionOf,
 } from "../lab/managed.ts";
 import { onHosts } from "../lab/several.ts";
-import { Traffic } from "../lab/traffic.ts";
+import { underTraffic } from "../lab/traffic.ts";
 import { eventually } from "../lab/wait.ts";
 
 const NOW = "9.9.9";
 const BEFORE = "9.9.8";
 const BRIDGE = "ts-bridge:latest";
 const IPAM = "ts-ipam:latest";
-
-/** The version that a plugin's root file system has. */
-async function versionOf(host: Host, name: string): Promise<string> {
-  const root = `/var/lib/docker/plugins/${await inspect(host, name, ".Id")}/rootfs`;
-  const manifest = host.path(`${root}/usr/lib/portolan/${name}/package.json`);
-  return (JSON.parse(await readFile(manifest, "utf8")) as { version: string }).version;
-}
-
-async function ready(host: Host, name: string): Promise<void> {
-  await eventually(`${name} is ready`, async () => (await ask(host, name, "/healthz")) !== undefined);
-}
 
 const logOf = (host: Host): Promise<string> => readFile(`${host.directory}/dockerd.log`, "utf8");
 
@@ -46,15 +36,12 @@ async function refusal(host: Host, ...words: string[]): Promise<string> {
   return stderr;
 }
 
-/** Does something to a plugin while pings and a TCP stream run between two of its containers and out of the host. */
-async function underTraffic(host: Host, act: () => Promise<void>): Promise<void> {
-  const inside = await Traffic.start(host, "lubeck", await addressIn(host, "hansa", "bergen"));
-  const outward = await Traffic.start(host, "lubeck", host.lab.underlay.server.ipv4);
-  await sleep(500);
-  await act();
-  await sleep(500);
-  await inside.expectUninterrupted();
-  await outward.expectUninterrupted();
+/** Between two of the plugins' containers, and out of the host. */
+async function pathsOf(host: Host): Promise<readonly (readonly [from: string, to: string])[]> {
+  return [
+    ["lubeck", await addressIn(host, "hansa", "bergen")],
+    ["lubeck", host.lab.underlay.server.ipv4],
+  ];
 }
 
 const before = hasPrevious("ts-bridge") ? "the commit before" : "the same sources, the commit before being unknown";
@@ -83,8 +70,10 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
     "are made and pushed, with a tag for the version and one for the architecture",
     async () => {
       await forgetPlugins([NOW, BEFORE]);
-      await makePreviousPlugin({ name: "ts-bridge", version: BEFORE });
-      for (const name of ["ts-bridge", "ts-ipam"]) await makePlugin({ name, version: NOW });
+      for (const name of ["ts-bridge", "ts-ipam"]) {
+        await makePreviousPlugin({ name, version: BEFORE });
+        await makePlugin({ name, version: NOW });
+      }
       registry = `${await startRegistry(on(1))}/portolan`;
       const said = await push(on(1), { name: "ts-bridge", version: BEFORE }, registry);
       const tags = [`${BEFORE}-amd64`, "amd64"];
@@ -93,7 +82,7 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
       const [first, second] = await Promise.all(tags.map((tag) => digestOf(on(1), `${registry}/ts-bridge`, tag)));
       expect(first).toMatch(/^sha256:/);
       expect(second).toBe(first);
-      await push(on(1), { name: "ts-ipam", version: NOW }, registry);
+      await pushAs(on(1), { name: "ts-ipam", version: BEFORE }, `${registry}/ts-ipam:amd64`);
       expect(await on(1).docker("plugin", "ls", "-q")).toBe("");
     },
     600,
@@ -138,7 +127,7 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
     onDocker("are set while they are disabled, and traffic does not notice", async (host) => {
       expect(await refusal(host, "plugin", "disable", "ts-bridge")).toContain("is in use");
       expect(await refusal(host, "plugin", "set", "ts-bridge", "PORTOLAN_LOG_LEVEL=debug")).toMatch(/disable/);
-      await underTraffic(host, async () => {
+      await underTraffic(host, await pathsOf(host), async () => {
         await host.docker("plugin", "disable", "-f", "ts-bridge");
         await host.docker("plugin", "set", "ts-bridge", "PORTOLAN_LOG_LEVEL=debug");
         await host.docker("plugin", "enable", "ts-bridge");
@@ -175,6 +164,7 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
     "move a tag to what is newer",
     async () => {
       await push(on(1), { name: "ts-bridge", version: NOW }, registry);
+      await pushAs(on(1), { name: "ts-ipam", version: NOW }, `${registry}/ts-ipam:amd64`);
     },
     300,
   );
@@ -185,13 +175,12 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
       step(`Docker ${version}: ${sentence}`, () => body(on(number)), 240);
 
     onDocker(`are upgraded under traffic from ${before}, and lose neither networks nor settings`, async (host) => {
-      await underTraffic(host, async () => {
-        await host.docker("plugin", "disable", "-f", "ts-bridge");
-        await host.docker("plugin", "upgrade", "--grant-all-permissions", "ts-bridge", `${registry}/ts-bridge:amd64`);
-        await host.docker("plugin", "enable", "ts-bridge");
-        await ready(host, "ts-bridge");
+      await underTraffic(host, await pathsOf(host), async () => {
+        for (const name of ["ts-bridge", "ts-ipam"]) {
+          await upgrade(host, name, `${registry}/${name}:amd64`);
+        }
       });
-      expect(await versionOf(host, "ts-bridge")).toBe(NOW);
+      for (const name of ["ts-bridge", "ts-ipam"]) expect(await versionOf(host, name)).toBe(NOW);
       expect(await inspect(host, "ts-bridge", "json .Settings.Env")).toContain("PORTOLAN_LOG_LEVEL=debug");
     });
 

@@ -7,12 +7,13 @@ import { must, run } from "../lab/command.ts";
 import { expectReach, runContainer } from "../lab/containers.ts";
 import { chosenEngines } from "../lab/engines.ts";
 import type { Host } from "../lab/host.ts";
+import { image } from "../lab/image.ts";
 import { onHosts } from "../lab/several.ts";
 import { eventually } from "../lab/wait.ts";
 
 const repository = join(import.meta.dirname, "../..");
 const LINTIAN = "/usr/bin/lintian";
-const DRIVERS = ["ts-bridge", "ts-ipam"];
+const DRIVERS = ["ts-bridge", "ts-macvlan", "ts-ipvlan", "ts-overlay", "ts-ipam"];
 
 /** Paths of the package that the host has, folders left out: others may have files in them. */
 async function filesOn(host: Host): Promise<readonly string[]> {
@@ -68,11 +69,17 @@ onHosts("the Debian package", { needs: { hosts: 3 } }, ({ step, on }) => {
       await runContainer(host, "bergen", "--network", "hansa");
       await expectReach(host, "lubeck", "bergen", host.lab.underlay.server.ipv4);
       expect(await host.must(["ts-bridge", "ports"])).toContain("8077");
+      await host.docker("network", "create", "-d", "ts-overlay", "--subnet", "10.78.0.0/24", "trave");
+      await host.docker("network", "create", "-d", "ts-macvlan", "--internal", "--subnet", "10.79.0.0/24", "wakenitz");
+      for (const network of ["trave", "wakenitz"]) {
+        await host.docker("network", "connect", network, "lubeck");
+        await host.docker("run", "--rm", "--network", network, image, "ping", "-c1", "-W3", "lubeck");
+      }
     });
 
     there("goes, and leaves what the drivers remember until it is purged", async (host) => {
       await host.docker("rm", "-f", "lubeck", "bergen");
-      await host.docker("network", "rm", "hansa");
+      await host.docker("network", "rm", "hansa", "trave", "wakenitz");
       for (const name of DRIVERS) await host.services.get(name)!.stop();
       await host.must(["dpkg", "--remove", "portolan"], { timeout: 60 });
       expect(await filesOn(host)).toEqual([]);
