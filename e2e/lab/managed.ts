@@ -1,7 +1,8 @@
 // Managed plugins for the suites: made as a user makes them, pushed to a registry on a host, installed from there.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { must } from "./command.ts";
 import type { Host } from "./host.ts";
@@ -21,11 +22,30 @@ export interface Made {
 
 const place = ({ version }: Made, root = repository): string => join(root, "build/e2e", version);
 
+/** What `make plugins` tells of a plugin. */
+export interface Told {
+  /** Of what a registry will have, in MB. */
+  readonly compressed: number;
+  readonly digest: string;
+}
+
 /** What `make plugins` does, for one driver, with a version by which it can be told from others. */
-export async function makePlugin(made: Made, from: readonly string[] = []): Promise<void> {
+export async function makePlugin(made: Made, from: readonly string[] = []): Promise<Told> {
   const program = ["node", "tools/pack/plugins.ts", "--out", place(made), "--version", made.version];
   const inRepository = ["env", "-C", repository];
-  await must([...inRepository, ...program, ...from, made.name], { timeout: WITHIN });
+  const said = await must([...inRepository, ...program, ...from, made.name], { timeout: WITHIN });
+  const [, megabytes, digest = said] = /, ([\d.]+) MB compressed\s+(sha256:[0-9a-f]{64})$/m.exec(said) ?? [];
+  return { compressed: Number(megabytes), digest };
+}
+
+/** Makes the plugin once more, in another folder, and throws it away. */
+export async function makePluginAgain(made: Made): Promise<Told> {
+  const folder = await mkdtemp(join(tmpdir(), "portolan-again-"));
+  try {
+    return await makePlugin(made, ["--out", folder]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
 /** Whether the commit before this one is known, and has the plugin. */
@@ -35,7 +55,7 @@ export function hasPrevious(name: string): boolean {
 }
 
 /** The same from the commit before this one; without such a commit, from these sources, and only the version differs. */
-export async function makePreviousPlugin(made: Made): Promise<void> {
+export async function makePreviousPlugin(made: Made): Promise<Told> {
   if (!hasPrevious(made.name)) return makePlugin(made);
   // Inside the repository, so that packages of the registry are found on the way up; our own are those of that commit.
   const sources = join(repository, "build/e2e", `sources-${made.version}`);
@@ -47,7 +67,7 @@ export async function makePreviousPlugin(made: Made): Promise<void> {
       await symlink(join(sources, "packages", name), join(sources, "node_modules/@portolan", name));
     }
   }
-  await makePlugin(made, ["--from", sources]);
+  return makePlugin(made, ["--from", sources]);
 }
 
 export async function forgetPlugins(versions: readonly string[]): Promise<void> {

@@ -12,6 +12,7 @@ import {
   hasRegistry,
   inspect,
   makePlugin,
+  makePluginAgain,
   makePreviousPlugin,
   push,
   pushAs,
@@ -67,12 +68,14 @@ define(`managed plugins${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, o
   afterAll(() => forgetPlugins([NOW, BEFORE]));
 
   step(
-    "are made and pushed, with a tag for the version and one for the architecture",
+    "are made, the same each time, and pushed, with a tag for the version and one for the architecture",
     async () => {
       await forgetPlugins([NOW, BEFORE]);
       for (const name of ["ts-bridge", "ts-ipam"]) {
         await makePreviousPlugin({ name, version: BEFORE });
-        await makePlugin({ name, version: NOW });
+        const told = await makePlugin({ name, version: NOW });
+        expect(told.compressed).toBeLessThan(60);
+        if (name === "ts-ipam") expect(await makePluginAgain({ name, version: NOW })).toEqual(told);
       }
       registry = `${await startRegistry(on(1))}/portolan`;
       const said = await push(on(1), { name: "ts-bridge", version: BEFORE }, registry);

@@ -61,7 +61,7 @@ define(`ts-macvlan and ts-overlay as managed plugins${missing}`, { needs: { host
     async () => {
       await forgetPlugins([NOW, BEFORE]);
       for (const plugin of made(BEFORE)) await makePreviousPlugin(plugin);
-      for (const plugin of made(NOW)) await makePlugin(plugin);
+      for (const plugin of made(NOW)) expect((await makePlugin(plugin)).compressed).toBeLessThan(60);
       registry = `${await startRegistry(on(1))}/portolan`;
       await push(BEFORE);
       store = await startEtcdWithTls(on(1));

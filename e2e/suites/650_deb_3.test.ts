@@ -38,11 +38,11 @@ onHosts("the Debian package", { needs: { hosts: 3 } }, ({ step, on }) => {
       const said = await must(words, { timeout: 500 });
       file = join(folder, /portolan_\S+\.deb/.exec(said)?.[0] ?? "");
       const { stdout, code } = await run([LINTIAN, "--allow-root", "--fail-on", "error,warning", file], {
-        timeout: 120,
+        timeout: 400,
       });
       expect({ stdout, code }).toEqual({ stdout: "", code: 0 });
     },
-    700,
+    1000,
   );
 
   const engines = chosenEngines();
