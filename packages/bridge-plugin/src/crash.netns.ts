@@ -1,11 +1,10 @@
 // kill -9 at every step of every call, alone and beside background work, on the real kernel: nothing is lost, nothing stays,
 // and what dockerd asks next works.
-import { inOwnNamespace } from "@portolan/kernel/testing";
+import { inOwnNamespace, Life } from "@portolan/kernel/testing";
 import { portName } from "./naming.ts";
 import { LINUX_PLACES } from "./places.ts";
 import { endpointId } from "./testing/calls.ts";
 import { CrashHost } from "./testing/crash-host.ts";
-import { Life } from "./testing/mortal.ts";
 import { command } from "./testing/real-host.ts";
 
 const SUBNETS = { subnet: "10.41.0.0/24", subnet6: "fd00:41::/64" };

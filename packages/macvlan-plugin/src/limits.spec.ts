@@ -117,6 +117,15 @@ it.each(["leave", "deleteEndpoint"] as const)("a container that lives on keeps n
   expect(await inside()).toEqual(["eth0"]);
 });
 
+it("a container that leaves and joins again in one breath has its limits", async () => {
+  await create(RATES);
+  await host.run("net", "web", "10.40.0.2/24");
+  await host.leave("net", "web");
+  await host.join("net", "web");
+  await until(() => limits() !== undefined);
+  expect(limits()).toEqual({ sent: OUT, received: IN });
+});
+
 it("ipvlan in mode l3s limits what is sent only", async () => {
   await host.lan[Symbol.asyncDispose]();
   host = await TestHost.boot(ipvlan);

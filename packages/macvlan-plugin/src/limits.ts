@@ -78,6 +78,7 @@ export class Limiter implements Disposable {
   /** At Leave and for endpoints that dockerd has forgotten: a container that stays without this network is to keep nothing of it. */
   async forget({ id, limits, sandbox }: EndpointRecord): Promise<void> {
     this.#waiting.get(id)?.abort();
+    this.#waiting.delete(id);
     this.#troubles.delete(id);
     const { kernel } = this.#parts;
     if (!limits) return;
@@ -135,11 +136,11 @@ export class Limiter implements Disposable {
       const link = linkIn(links, this.#parts.flavour, id);
       // Its parent has gone, and the link with it.
       if (!link) return false;
-      const isHeld = (wanted: unknown, at: { readonly isShaped?: true } | undefined) =>
-        wanted === undefined || at?.isShaped === true;
+      const isSent = limits.out === undefined || link.isShaped === true;
       const helper = links.find(({ name }) => name === limiter.name);
-      if (!isHeld(limits.out, link) || !isHeld(limits.in, helper))
-        await inside.shaping.limit(link.name, fromInside(limits), limiter);
+      const isReceived =
+        limits.in === undefined || (helper?.isShaped === true && (await inside.shaping.isLed(link.name)));
+      if (!isSent || !isReceived) await inside.shaping.limit(link.name, fromInside(limits), limiter);
       this.#troubles.delete(id);
       return true;
     } catch (error) {

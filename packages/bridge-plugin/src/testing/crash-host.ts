@@ -1,6 +1,6 @@
 // A host whose driver is killed at any step, on the real kernel: what is left then is what the next start finds.
 import { openKernel, type Kernel, type Link } from "@portolan/kernel";
-import { makeNetns, type Netns } from "@portolan/kernel/testing";
+import { Life, makeNetns, mortal, type Netns } from "@portolan/kernel/testing";
 import { endpointLock, networkLock, silentLogger, type EndpointId } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { ANTISPOOF_TABLE } from "../antispoof.ts";
@@ -11,7 +11,6 @@ import { LINUX_PLACES, type Places } from "../places.ts";
 import { schema } from "../records.ts";
 import { Calls, endpointId, networkId } from "./calls.ts";
 import { NO_PATIENCE } from "./host.ts";
-import { Life, mortal } from "./mortal.ts";
 import { command } from "./real-host.ts";
 
 export class CrashHost extends Calls implements AsyncDisposable {

@@ -49,6 +49,19 @@ describe("a network with portolan.dhcp", () => {
     expect(host.dhcp.asked).toEqual([{ link: expect.stringMatching(/^pm/) as string, wish: {} }]);
   });
 
+  it("is let go of at any moment after it was joined", async () => {
+    await host.createNetwork("lan", wish);
+    for (let turns = 0; turns < 30; turns += 1) {
+      host.dhcp.offers.push(lease);
+      await host.run("lan", "c");
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      await host.leave("lan", "c");
+      await host.deleteEndpoint("lan", "c");
+      host.kernel.endSandbox("/var/run/docker/netns/c");
+    }
+    expect(host.dhcp.keepers.filter(({ state }) => state === "kept")).toEqual([]);
+  });
+
   it("leads the container where the DHCP server says", async () => {
     const { reply } = await runs();
     expect(reply).toMatchObject({ gateway: "10.7.0.1" });

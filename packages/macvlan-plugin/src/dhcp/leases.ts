@@ -124,7 +124,10 @@ export class Leases implements AsyncDisposable {
     while (!signal.aborted) {
       const record = records.endpoints.get(id);
       if (record?.lease === undefined || record.sandbox !== place.sandbox) return;
-      if (await hasArrived(this.#parts, record)) {
+      const isThere = await hasArrived(this.#parts, record);
+      // Whoever said so while we looked waits for us, and would for ever when a client ran now.
+      signal.throwIfAborted();
+      if (isThere) {
         const { wish = {}, ...lease } = record.lease;
         const { promise: ended, resolve } = Promise.withResolvers<string | undefined>();
         signal.addEventListener("abort", () => resolve(undefined), { once: true });

@@ -1,6 +1,5 @@
 // A process that dies at a step of its own: from then on nothing of it runs, neither what follows nor what would undo it.
-import type { Kernel } from "@portolan/kernel";
-import type { CommitHook } from "@portolan/state";
+import type { Kernel } from "../kernel.ts";
 
 /** One life of a process. Steps are what changes something outside of it: calls of the kernel, and commits. */
 export class Life {
@@ -54,7 +53,8 @@ export class Life {
     return this.steps.length > this.#diesAt;
   }
 
-  readonly onCommit: CommitHook = (moment) => {
+  /** To be called around each commit of what outlives the process. @throws Error when it ends there */
+  readonly onCommit = (moment: string): void => {
     if (!this.#isOver && !this.reaches(`${moment} commit`)) return;
     this.end();
     throw new Error("dead");
@@ -64,21 +64,23 @@ export class Life {
 type Method = (...parameters: readonly unknown[]) => unknown;
 
 /** What changes nothing, and what is no call at all. */
-const READS = new Set(["get", "list", "isLed"]);
+const READS = new Set(["get", "list", "isLed", "exists", "open", "has", "mayOpen"]);
 
 const forever = () => new Promise<never>(() => undefined);
 
 /** The kernel as that process sees it. */
 export function mortal(kernel: Kernel, life: Life): Kernel {
-  return wrap(kernel, (part, name) => {
-    const value: unknown = Reflect.get(part, name);
-    if (typeof value === "object" && value !== null) return wrap(value, (own, method) => methodOf(own, method, life));
-    return value;
-  });
+  return wrap(kernel, life);
 }
 
-function wrap<T extends object>(target: T, get: (target: T, name: string | symbol) => unknown): T {
-  return new Proxy(target, { get });
+/** With all its parts. */
+function wrap<T extends object>(target: T, life: Life): T {
+  return new Proxy(target, {
+    get(own, name) {
+      const value: unknown = Reflect.get(own, name);
+      return typeof value === "object" && value !== null ? wrap(value, life) : methodOf(own, name, life);
+    },
+  });
 }
 
 function methodOf(target: object, name: string | symbol, life: Life): unknown {
@@ -94,8 +96,9 @@ function methodOf(target: object, name: string | symbol, life: Life): unknown {
     try {
       const result = await method(...parameters);
       if (life.isOver()) return await forever();
-      const isPart = typeof result === "object" && result !== null && Symbol.dispose in result;
-      return isPart ? wrap(result, (own, each) => methodOf(own, each, life)) : result;
+      const isPart =
+        typeof result === "object" && result !== null && (Symbol.dispose in result || Symbol.asyncDispose in result);
+      return isPart ? wrap(result, life) : result;
     } catch (error) {
       if (life.isOver()) return forever();
       throw error;
