@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { macvlan } from "./options.ts";
+import { ipvlan, macvlan } from "./options.ts";
 import { purgeHost } from "./purge.ts";
 import { networkId, type NetworkWish } from "./testing/calls.ts";
 import { TestHost } from "./testing/host.ts";
@@ -33,6 +33,27 @@ it("gives the host a link with the addresses kept for it, and a route to each co
   await host.deleteNetwork("net");
   expect(await host.links()).toEqual(["eth0"]);
   expect(byShim()).toEqual([]);
+});
+
+it.each(["l2", "l3", "l3s"])(
+  "is by an ipvlan link of the same mode in mode %s, with the parent's MAC address",
+  async (ipvlan_mode) => {
+    host = await TestHost.boot(ipvlan);
+    await host.createNetwork("net", { ...dual, options: { ...options, ipvlan_mode } });
+    const shim = SHIM.replace("hm", "hi");
+    expect(await host.kernel.links.get(shim)).toMatchObject({ kind: "ipvlan", up: true, mac: "52:54:00:00:00:01" });
+    expect(host.lan.status().links).toMatchObject([{ name: shim, ipvlan: { mode: ipvlan_mode, flag: "bridge" } }]);
+    await host.createEndpoint("net", "web", "10.40.0.2/24");
+    expect(host.kernel.routes.extra.filter(({ link }) => link === shim)).toHaveLength(1);
+    await host.deleteNetwork("net");
+    expect(await host.links()).toEqual(["eth0"]);
+  },
+);
+
+it.each(["private", "vepa"])("is refused with ipvlan_flag=%s", async (ipvlan_flag) => {
+  host = await TestHost.boot(ipvlan);
+  const wish = { ...dual, options: { ...options, ipvlan_flag } };
+  await expect(host.createNetwork("net", wish)).rejects.toThrow(`with ipvlan_flag=${ipvlan_flag} links of one host`);
 });
 
 it("makes none without the option", async () => {

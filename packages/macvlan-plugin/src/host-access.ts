@@ -1,4 +1,4 @@
-// Host access: a macvlan link of the host's own beside the containers' links, the shim, and a route by it to each container.
+// Host access: a link of the host's own beside the containers' links, the shim, and a route by it to each container.
 import { isKernelError, type Kernel, type NewRoute, type Route } from "@portolan/kernel";
 import { Cidr, PluginError, type CreateNetworkRequest, type Undo } from "@portolan/sdk";
 import { shimName } from "./naming.ts";
@@ -17,8 +17,10 @@ export function planHostAccess(
 ): LinkRecord {
   if (internal)
     throw refusal("containers of an internal network reach each other only", "Leave out --internal, and name a parent");
-  if (mode.mode !== "bridge")
+  if (mode.kind === "macvlan" && mode.mode !== "bridge")
     throw refusal(`in mode ${mode.mode} links of one host don't reach each other`, "Leave out macvlan_mode");
+  if (mode.kind === "ipvlan" && mode.flag !== "bridge")
+    throw refusal(`with ipvlan_flag=${mode.flag} links of one host don't reach each other`, "Leave out ipvlan_flag");
   if (subnets.length === 0)
     throw refusal("without a subnet nobody knows which addresses are the containers'", "Give --subnet");
   const named = [...ipv4, ...ipv6].flatMap(({ auxAddresses }) => Object.entries(auxAddresses));
@@ -33,8 +35,9 @@ export function planHostAccess(
       `Choose it: --aux-address ${name}=ADDRESS`,
     );
   }
-  const make = { kind: "shim", network, parent, addresses, ...(mtu !== undefined && { mtu }) } as const;
-  return { id: shimName(network), progress: "intent", make };
+  const own = { ...(mtu !== undefined && { mtu }), ...(mode.kind === "ipvlan" && { ipvlan: mode }) };
+  const make = { kind: "shim", network, parent, addresses, ...own } as const;
+  return { id: shimName(mode, network), progress: "intent", make };
 }
 
 function refusal(why: string, hint: string): PluginError {

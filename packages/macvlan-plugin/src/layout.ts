@@ -32,12 +32,14 @@ export function linkLayout(flavour: Flavour, { id, make }: LinkRecord): LinkLayo
  */
 function shimLayout(
   own: { readonly name: string; readonly alias: string },
-  { network, parent, addresses, mtu }: Shim["make"],
+  { network, parent, addresses, mtu, ipvlan }: Shim["make"],
 ): LinkLayout {
   const hasIPv6 = addresses.some((address) => address.includes(":"));
-  const stacking = { kind: "macvlan", mode: "bridge" } as const;
+  const stacking = ipvlan ?? ({ kind: "macvlan", mode: "bridge" } as const);
+  // An ipvlan link has its parent's.
+  const mac = ipvlan ? {} : { mac: shimMac(network, addresses) };
   return {
-    spec: { ...own, parent, stacking, mac: shimMac(network, addresses), ...(mtu !== undefined && { mtu }) },
+    spec: { ...own, parent, stacking, ...mac, ...(mtu !== undefined && { mtu }) },
     sysctls: [
       [`net/ipv4/conf/${own.name}/arp_filter`, "1"],
       [`net/ipv4/conf/${own.name}/arp_announce`, "2"],

@@ -21,8 +21,8 @@ export function dummyName({ kind }: Flavour, network: NetworkId): string {
 }
 
 /** The host's own link beside the containers' of a network with host access. */
-export function shimName(network: NetworkId): string {
-  return `hm-${shortened(network)}`;
+export function shimName({ kind }: Pick<Flavour, "kind">, network: NetworkId): string {
+  return `${kind === "macvlan" ? "hm" : "hi"}-${shortened(network)}`;
 }
 
 /** Follows from the network and the link's first address, so that containers know the host again when it is made anew. */

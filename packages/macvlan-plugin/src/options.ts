@@ -55,6 +55,12 @@ const common = {
     default: "eth",
     help: "What the names of interfaces in containers begin with; Docker adds the number.",
   }),
+  hostAccess: option({
+    keys: ["portolan.host-access"],
+    type: boolean,
+    default: false,
+    help: "The host and its containers reach each other: see Host access below.",
+  }),
 };
 
 export const macvlanOptions = optionTable(
@@ -77,12 +83,7 @@ export const macvlanOptions = optionTable(
       default: false,
       help: "Containers get their IPv4 addresses from the LAN's own DHCP server: see DHCP below.",
     }),
-    hostAccess: option({
-      keys: ["portolan.host-access"],
-      type: boolean,
-      default: false,
-      help: "The host and its containers reach each other: see Host access below.",
-    }),
+    hostAccess: common.hostAccess,
     ...rateOptions,
   },
   { ownPrefixes: [...OWN_PREFIXES, "macvlan_"] },
@@ -111,6 +112,7 @@ export const ipvlanOptions = optionTable(
     }),
     mtu: common.mtu,
     interfacePrefix: common.interfacePrefix,
+    hostAccess: common.hostAccess,
     ...rateOptions,
   },
   { ownPrefixes: [...OWN_PREFIXES, "ipvlan_"] },

@@ -163,6 +163,16 @@ describe("an ipvlan network", () => {
     await host.createNetwork("net", { internal: true, options: { parent: "eth0", ipvlan_mode: "l3" } });
     expect(await host.run("net", "web", "10.40.0.2/24")).not.toHaveProperty("staticRoutes");
   });
+
+  it("in mode l3 without a parent has ways to its other subnets, and none out", async () => {
+    const subnets = ["10.40.0.0/24", "10.41.0.0/24", "fd00:40::/64"];
+    await host.createNetwork("net", { subnets, options: { ipvlan_mode: "l3" } });
+    const { gateway, staticRoutes } = await host.run("net", "web", "10.40.0.2/24");
+    expect(gateway).toBeUndefined();
+    expect(staticRoutes?.map(({ destination, nextHop }) => [String(destination), nextHop])).toEqual([
+      ["10.41.0.0/24", undefined],
+    ]);
+  });
 });
 
 describe("a container", () => {

@@ -247,9 +247,9 @@ export function planJoin(
  * Docker's DNS asks servers beyond the container, as it does only for one with a default route.
  */
 function waysOut({ addresses, lease }: EndpointRecord, { internal, mode, subnets }: NetworkRecord): JoinReply {
-  if (internal) return {};
-  if (lease) return leasedWaysOut(lease);
   const own = addresses.map((text) => Cidr.parse(text));
+  if (internal) return isRouted(mode) ? waysInside(own, subnets) : {};
+  if (lease) return leasedWaysOut(lease);
   const onLink = (families: readonly Cidr[]): { staticRoutes: readonly StaticRoute[] } => ({
     staticRoutes: families.map(({ family }) => ({ destination: ANYWHERE[family] })),
   });
@@ -259,6 +259,15 @@ function waysOut({ addresses, lease }: EndpointRecord, { internal, mode, subnets
   const ipv6 = gateways.find(({ family }) => family === 6)?.gateway;
   if (ipv4 === undefined && ipv6 === undefined) return own.length > 0 ? onLink(own.slice(0, 1)) : {};
   return { ...(ipv4 !== undefined && { gateway: ipv4 }), ...(ipv6 !== undefined && { gatewayIPv6: ipv6 }) };
+}
+
+/** The host routes to other subnets of the network, and nowhere else. */
+function waysInside(own: readonly Cidr[], subnets: readonly SubnetRecord[]): JoinReply {
+  const others = subnets.filter(({ family, subnet }) =>
+    own.some((address) => address.family === family && !Cidr.parse(subnet).contains(address.address)),
+  );
+  if (others.length === 0) return {};
+  return { staticRoutes: others.map(({ subnet }) => ({ destination: Cidr.parse(subnet) })) };
 }
 
 /** What the LAN's own router and DHCP server have arranged. */

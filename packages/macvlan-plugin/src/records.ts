@@ -72,6 +72,8 @@ interface ShimMake {
   readonly addresses: readonly string[];
   /** In bytes; the parent's when missing. */
   readonly mtu?: number;
+  /** The network's mode and flag, which all of a parent's ipvlan links have; missing for a macvlan link in mode bridge. */
+  readonly ipvlan?: Mode & { readonly kind: "ipvlan" };
 }
 
 export type Shim = LinkRecord & { readonly make: ShimMake };
