@@ -1,4 +1,4 @@
-// How long dockerd's calls took, as ts-bridge itself counts them: from a call's arrival to its answer.
+// How long dockerd's calls took, as a driver itself counts them: from a call's arrival to its answer.
 import type { Host } from "../e2e/lab/host.ts";
 
 interface Times {
@@ -7,8 +7,8 @@ interface Times {
   readonly of: ReadonlyMap<string, { readonly count: number; readonly ms: number }>;
 }
 
-export async function callTimes(host: Host): Promise<Times> {
-  const text = (await host.get("/run/portolan/ts-bridge.sock", "/metrics"))?.body ?? "";
+export async function callTimes(host: Host, driver = "ts-bridge"): Promise<Times> {
+  const text = (await host.get(`/run/portolan/${driver}.sock`, "/metrics"))?.body ?? "";
   const sample = (name: string, verb: string) =>
     Number(new RegExp(`^portolan_call_duration_seconds_${name}\\{verb="${verb}"\\} (\\S+)$`, "m").exec(text)?.[1]);
   const verbs = [...text.matchAll(/^portolan_call_duration_seconds_count\{verb="([^"]+)"\}/gm)].map(

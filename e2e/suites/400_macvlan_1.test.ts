@@ -144,7 +144,85 @@ onEveryEngine(
       if (is28) expect((await defaultRoutes(host, "lubeck")).join()).not.toContain("via");
     });
 
+    row("have the one address of a range that their user chose, with its MAC address", async (host) => {
+      const range = ["--subnet", "172.30.0.0/29", "--ip-range", "172.30.0.1/32"];
+      const id = await create(host, "-o", "parent=eth0", ...range, "lan");
+      const chosen = ["--ip", "172.30.0.2", "--mac-address", "02:42:ac:1e:00:02"];
+      await runContainer(host, "lubeck", "--network", id, ...chosen);
+      const told = await execIn(host, "lubeck", "ip", "address", "show", "eth0");
+      expect(told).toContain("172.30.0.2/29");
+      expect(told).toContain("02:42:ac:1e:00:02");
+    });
+
+    row("without a parent have no gateway, whichever of several subnets they are in", async (host) => {
+      const four = ["--subnet", "172.28.100.0/24", "--subnet", "172.28.102.0/24", "--gateway", "172.28.102.254"];
+      const six = ["--subnet", "2001:db8:abc4::/64", "--gateway", "2001:db8:abc4::254"];
+      await create(host, "--ipv6", ...four, ...six, "alone");
+      const start = (name: string, ip: string, ip6: string) =>
+        runContainer(host, name, "--network", "alone", "--ip", ip, "--ip6", ip6);
+      await start("riga", "172.28.102.20", "2001:db8:abc4::20");
+      await start("visby", "172.28.102.21", "2001:db8:abc4::21");
+      await expectReach(host, "riga", "172.28.102.21", "2001:db8:abc4::21");
+      expect(await defaultRoutes(host, "riga")).toEqual([]);
+      expect((await defaultRoutes(host, "riga", 6)).join()).not.toContain("via");
+    });
+
     if (is28) {
+      row(
+        "have a gateway of the family that has one, and no other (28 only: older engines make one up)",
+        async (host) => {
+          const six = ["--ipv6", "--subnet", "2001:db8:abca::/64", "--gateway", "2001:db8:abca::254"];
+          await create(
+            host,
+            "-o",
+            "parent=eth0",
+            "-o",
+            "macvlan_mode=bridge",
+            "--subnet",
+            "172.28.130.0/24",
+            ...six,
+            "lan",
+          );
+          await runContainer(host, "lubeck", "--network", "lan");
+          expect((await defaultRoutes(host, "lubeck")).join()).not.toContain("via");
+          expect(await defaultRoutes(host, "lubeck", 6)).toContain("via 2001:db8:abca::254");
+        },
+      );
+
+      row("have the families that their network has, and IPv6 switched off without (28 only: --ipv4)", async (host) => {
+        const six = ["--subnet", "2001:db8:abcb::/64"];
+        for (const [name, flags, four, isOff] of [
+          ["dual", ["--ipv6", "--subnet", "10.66.77.0/24", ...six], "inet 10.66.77", "0"],
+          ["four", ["--subnet", "10.66.78.0/24"], "inet 10.66.78", "1"],
+          ["six", ["--ipv4=false", "--ipv6", ...six], undefined, "0"],
+        ] as const) {
+          await create(host, "-o", "parent=eth0", ...flags, name);
+          await runContainer(host, `in-${name}`, "--network", name);
+          const told = (await execIn(host, `in-${name}`, "ip", "address", "show", "eth0")) ?? "";
+          expect(told.includes("inet 10.")).toBe(four !== undefined);
+          if (four !== undefined) expect(told).toContain(four);
+          expect(told.includes("inet6 2001:db8:abcb:")).toBe(isOff === "0");
+          expect(await execIn(host, `in-${name}`, "cat", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6")).toBe(isOff);
+          await host.docker("rm", "-f", `in-${name}`);
+          await host.docker("network", "rm", name);
+        }
+      });
+
+      row(
+        "of a range get its addresses but those that are kept, and then none (28 only: no gateway is kept)",
+        async (host) => {
+          const kept = ["--aux-address", "a=10.66.77.65", "--aux-address", "b=10.66.77.128"];
+          const range = ["--subnet", "10.66.77.0/24", "--ip-range", "10.66.77.64/30"];
+          await create(host, "-o", "parent=eth0", ...range, ...kept, "lan");
+          const run = () => host.tryDocker("run", "-d", "--network", "lan", "busybox", "sleep", "600");
+          for (const _ of [1, 2, 3]) expect((await run()).code).toBe(0);
+          expect((await run()).stderr).toContain("no available IPv4 addresses");
+          const format = "{{range .Containers}}{{.IPv4Address}} {{end}}";
+          const given = (await host.docker("network", "inspect", "-f", format, "lan")).trim().split(" ").toSorted();
+          expect(given).toEqual(["10.66.77.64/24", "10.66.77.66/24", "10.66.77.67/24"]);
+        },
+      );
+
       pluginRow(
         "the built-in driver has no such option",
         "reach the host and it them where that is asked for (28 only: engines do not differ)",
@@ -240,6 +318,9 @@ onEveryEngine(
         expect(
           await refusal(host, "-o", "parent=lan1", "-o", "macvlan_mode=passthru", "--subnet", "10.93.0.0/24", "second"),
         ).toMatch(/cannot use mode passthru, macvlan network [0-9a-f]{64} is already using parent interface lan1/);
+        expect(await refusal(host, "-o", "parent=lan0", "--subnet", "10.93.0.0/24", "second")).toMatch(
+          /macvlan network [0-9a-f]{64} is already using parent interface lan0 in mode passthru/,
+        );
         await runContainer(host, "lubeck", "--network", "alone");
         const second = await host.tryDocker("run", "-d", "--network", "alone", "busybox", "sleep", "600");
         expect(second.code).not.toBe(0);
@@ -269,7 +350,8 @@ onEveryEngine(
     row("start on a parent that is down", async (host) => {
       await withWire(host, async () => {
         await host.must(["ip", "link", "set", "lan0", "down"]);
-        await create(host, "-o", "parent=lan0", "--subnet", "10.95.0.0/24", "lan");
+        const six = ["--ipv6", "--subnet", "fd00:95::/64"];
+        await create(host, "-o", "parent=lan0", "--subnet", "10.95.0.0/24", ...six, "lan");
         await runContainer(host, "lubeck", "--network", "lan");
         await host.docker("rm", "-f", "lubeck");
         await host.docker("network", "rm", "lan");
@@ -280,6 +362,7 @@ onEveryEngine(
       const wrong: readonly (readonly [string, string])[] = [
         ["macvlan_mode=foo", "requested macvlan mode 'foo' is not valid, 'bridge' mode is the macvlan driver default"],
         ["parent=lo", "loopback interface is not a valid macvlan parent link"],
+        ["parent=lo:10", "invalid subinterface vlan name lo:10, example formatting is eth0.10"],
         ["parent=foo123.456", "-o parent interface was not found on the host: foo123"],
         ["parent=eth0.5000", "vlan id must be between 1-4094, received: 5000"],
         ["parent=eth0.abc", "unable to parse a valid vlan id from: abc"],

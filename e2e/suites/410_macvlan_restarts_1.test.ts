@@ -70,6 +70,15 @@ onEveryEngine(
       });
     }
 
+    pluginRow(UNLIKE, "of both by SIGKILL, dockerd first to come back, bring back the same", async (host) => {
+      await hansa(host);
+      await Promise.all([host.stopPlugin(driver, "SIGKILL"), host.stopDockerd("SIGKILL")]);
+      const dockerd = host.startDockerd();
+      await host.startPlugin(driver);
+      await dockerd;
+      await expectHansaIsBack(host);
+    });
+
     row("of dockerd with live-restore interrupt no traffic", async (host) => {
       await host.stopDockerd();
       await host.startDockerd(["--live-restore"]);

@@ -46,6 +46,9 @@ onHosts(`containers on VLANs, ${driver}`, { needs, prepare }, ({ step, on }) => 
     expect(await vlans(on(1))).toEqual(["eth0.10", "eth0.20"]);
     await on(1).docker("network", "rm", "more");
     expect(await vlans(on(1))).toEqual(["eth0.20"]);
+    await create(on(1), "extra", "eth0.20", "10.92.31.0/24", 1);
+    await on(1).docker("network", "rm", "extra");
+    expect(await vlans(on(1))).toEqual(["eth0.20"]);
   });
 
   step(
