@@ -4,15 +4,15 @@ import { copyFile } from "node:fs/promises";
 import { chosenEngines } from "./engines.ts";
 import { Host } from "./host.ts";
 import { Lab } from "./lab.ts";
-import { describeWith } from "./needs.ts";
+import { describeWith, type Needs } from "./needs.ts";
 import { eventually } from "./wait.ts";
 
 const ETCD = "/usr/bin/etcd";
 const INSIDE = "/usr/local/bin/etcd";
 
 /** As `describe`, for suites of hosts with an etcd. */
-export function describeCluster(count: number, name: string, define: () => void): void {
-  if (existsSync(ETCD)) describeWith({ hosts: count }, name, define);
+export function describeCluster(count: number, name: string, define: () => void, more: { needs?: Needs } = {}): void {
+  if (existsSync(ETCD)) describeWith({ ...more.needs, hosts: count }, name, define);
   else describe.skip(`${name} (skipped: needs Debian's etcd-server)`, define);
 }
 

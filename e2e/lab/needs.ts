@@ -28,7 +28,7 @@ export function describeWith(needs: Needs, name: string, define: () => void): vo
 }
 
 /** The things that are not there, as a reader would name them. */
-function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = process.env): string[] {
+export function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = process.env): string[] {
   const { modules = [], programs = [], hosts = 0, engine, systemd = false, machines = 0 } = needs;
   const inside = environment.PORTOLAN_VM_MACHINE !== undefined;
   const joined = Number(environment.PORTOLAN_VM_MACHINES ?? (inside ? 1 : 0));

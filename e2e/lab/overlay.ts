@@ -29,6 +29,14 @@ export async function createNetwork(host: Host, name: string, ...flags: string[]
   await host.docker(...createWords(host, name, ...flags));
 }
 
+export interface KeyFacts {
+  readonly key: string;
+  /** Inside the tunnels. */
+  readonly address: string;
+  readonly since?: string;
+  readonly handshake?: string;
+}
+
 export interface OverlayFacts {
   readonly networks: readonly {
     readonly name: string;
@@ -38,9 +46,10 @@ export interface OverlayFacts {
     readonly endpoints: { readonly here: number; readonly elsewhere: number };
     readonly bridge: string;
     readonly link: string;
+    readonly encrypted: boolean;
     readonly trouble?: string;
   }[];
-  readonly peers: readonly { readonly host: string; readonly vtep: string; readonly alive: boolean }[];
+  readonly peers: readonly { readonly host: string; readonly vtep: string; readonly alive: boolean; readonly keys: readonly KeyFacts[] }[];
   readonly pendingDeletes: readonly { readonly id: string; readonly trouble?: string }[];
   readonly staleEntries: number;
   readonly trouble?: string;

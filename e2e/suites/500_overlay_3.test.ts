@@ -4,6 +4,7 @@ import { addressIn, expectNoReach, expectReach, fetchFrom, runContainer } from "
 import { Cluster, describeCluster } from "../lab/cluster.ts";
 import type { Host } from "../lab/host.ts";
 import { createNetwork, createWords, overlay, overlayStatus } from "../lab/overlay.ts";
+import { whatIsMissing } from "../lab/needs.ts";
 import { patience } from "../lab/patience.ts";
 import { snapshot } from "../lab/snapshot.ts";
 import { expectNoLeak } from "../lab/leaks.ts";
@@ -104,6 +105,17 @@ describeCluster(3, "ts-overlay on three hosts", () => {
       "an MTU of 1451 and 50 bytes of VXLAN make 1501, and the MTU of eth0 is 1500",
     );
   });
+
+  const lacksWireguard = whatIsMissing({ modules: ["wireguard"] }).length > 0;
+  const refuses = "refuses encryption on a kernel without WireGuard, with the reason, and leaves nothing of it";
+  if (lacksWireguard) {
+    step(refuses, async () => {
+      expect(await refusal(on(2), ...createWords(on(2), "skanor", "-o", "encrypted"))).toContain(
+        'option "encrypted": this host\'s kernel has no WireGuard',
+      );
+      expect((await overlayStatus(on(2))).networks.map(({ name }) => name)).toEqual(["hansa"]);
+    });
+  } else test.skip(`${refuses} (skipped: this one has it; suite 530 is about that)`, () => undefined);
 
   step("refuses to join with other options, and names each that differs", async () => {
     await createNetwork(on(1), "visby", "-o", "com.docker.network.driver.overlay.vxlanid_list=77");

@@ -2,6 +2,7 @@
 import { parseAttributes } from "netlink";
 import { isKernelError } from "./kernel-error.ts";
 import type { Conntrack, Flows } from "./kernel.ts";
+import { attribute, NESTED } from "./netlink-attribute.ts";
 import { AF_INET, AF_INET6 } from "./rtnetlink/encode.ts";
 import type { Requests } from "./rtnetlink/requests.ts";
 
@@ -16,7 +17,6 @@ const CTA_FILTER_ORIG_FLAGS = 1;
 const CTA_TUPLE_PROTO = 2;
 const CTA_PROTO_NUM = 1;
 const CTA_PROTO_DST_PORT = 3;
-const NESTED = 0x8000;
 /** Bits of CTA_FILTER_ORIG_FLAGS, in the kernel's nf_internals.h. */
 const BY_PROTOCOL = 1 << 3;
 const BY_DESTINATION_PORT = 1 << 5;
@@ -110,13 +110,3 @@ function isAmong(flow: Flow, protocol: number, ports: readonly number[]): boolea
 
 /** struct nfgenmsg: family, version, resource. */
 const header = (family: number) => Buffer.from([family, 0, 0, 0]);
-
-/** npm netlink's own attribute stream cannot set the flag NESTED, which newer kernels insist on. */
-function attribute(type: number, data: Buffer): Buffer {
-  const length = 4 + data.length;
-  const buffer = Buffer.alloc((length + 3) & ~3);
-  buffer.writeUInt16LE(length, 0);
-  buffer.writeUInt16LE(type, 2);
-  data.copy(buffer, 4);
-  return buffer;
-}

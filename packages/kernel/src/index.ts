@@ -49,3 +49,4 @@ export type {
   Vxlan,
   VxlanSpec,
 } from "./kernel.ts";
+export type { Tunnel, TunnelPeer, TunnelPeerSpec, Tunnels, TunnelSpec } from "./tunnels.ts";

@@ -2,6 +2,7 @@
 import type { Sandboxes } from "./sandboxes.ts";
 import type { Shaping } from "./shaping.ts";
 import type { StackedLinks } from "./stacked-links.ts";
+import type { Tunnels } from "./tunnels.ts";
 
 export interface Link {
   readonly index: number;
@@ -31,7 +32,10 @@ export interface Link {
 export interface Vxlan {
   /** The network's identifier on the wire, 24 bits. */
   readonly vni: number;
-  /** The host's own address that encapsulated frames come from; its family is that of all far ends. */
+  /**
+   * The host's own address that encapsulated frames come from; its family is that of all far ends. `::` for whichever IPv6
+   * address the route to the far end names.
+   */
   readonly local: string;
   /** UDP, here and at the far ends. */
   readonly port: number;
@@ -173,6 +177,10 @@ export interface NewRoute {
   readonly via?: string;
   /** The address that this host sends from, for `add` only. The route goes with it when it is taken off. */
   readonly source?: string;
+  /** Of several routes to a destination the one with the least holds. The kernel's own choice when it is missing. */
+  readonly metric?: number;
+  /** What has no other route is refused instead of following the default route. The link is `lo` then. */
+  readonly unreachable?: true;
 }
 
 export interface Routes {
@@ -320,4 +328,5 @@ export interface Kernel extends AsyncDisposable {
   readonly ports: Ports;
   readonly conntrack: Conntrack;
   readonly shaping: Shaping;
+  readonly tunnels: Tunnels;
 }

@@ -15,6 +15,7 @@ import { RtSandboxes } from "./rtnetlink/sandboxes.ts";
 import { RtStackedLinks } from "./rtnetlink/stacked-links.ts";
 import { RtStations } from "./rtnetlink/stations.ts";
 import { ProcSysctls } from "./sysctls.ts";
+import { WireGuard } from "./wireguard/wireguard.ts";
 
 export interface OpenKernelOptions {
   /** The chain that `forwardAccept` keeps: drivers whose rules differ have one each. */
@@ -32,6 +33,7 @@ export async function openKernel({ forwardChain }: OpenKernelOptions = {}): Prom
   const links = new RtLinks(requests);
   const ports = new SocketPorts();
   const conntrackRequests = new Requests({}, Protocol.NETFILTER);
+  const wireguard = new WireGuard(requests, links);
   return {
     links,
     stackedLinks: new RtStackedLinks(requests, links),
@@ -45,11 +47,13 @@ export async function openKernel({ forwardChain }: OpenKernelOptions = {}): Prom
     ports,
     conntrack: new NetlinkConntrack(conntrackRequests),
     shaping: new RtShaping(requests, links),
+    tunnels: wireguard,
     forwardAccept: new IptablesForwardAccept(nftables, undefined, forwardChain),
     async [Symbol.asyncDispose]() {
       ports[Symbol.dispose]();
       requests[Symbol.dispose]();
       conntrackRequests[Symbol.dispose]();
+      wireguard[Symbol.dispose]();
       await nftables[Symbol.asyncDispose]();
     },
   };

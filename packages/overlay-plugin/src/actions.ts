@@ -5,12 +5,16 @@ import { forget } from "./cluster/forget.ts";
 import type { Overlay } from "./overlay.ts";
 
 export function actionsOn(
-  overlay: Pick<Overlay, "endpoints">,
+  overlay: Pick<Overlay, "endpoints" | "rekey">,
   shared: SharedStore,
   host: string,
 ): Record<string, AdminAction> {
   return {
     endpoints: (body) => overlay.endpoints(field(body, "network")),
+    rekey: async () => {
+      await overlay.rekey();
+      return {};
+    },
     forget: async (body) => ({ networks: await forget(shared, host, field(body, "host")) }),
   };
 }

@@ -1,5 +1,6 @@
 // One network that this host carries: its part of the cluster followed, its link told, and its own entries kept right there.
 import { isDeepStrictEqual } from "node:util";
+import { isIPv4 } from "node:net";
 import type { Kernel, LinkHandle } from "@portolan/kernel";
 import { endpointLock, type KeyedLocks, type Logger } from "@portolan/sdk";
 import { follow, type Following, type SharedStore } from "@portolan/state";
@@ -7,6 +8,7 @@ import { announce, withdraw, type Announcement } from "./cluster/announce.ts";
 import { agreedKey, asNetwork, networkRoot, type EndpointEntry, type NetworkEntry } from "./cluster/keys.ts";
 import { join } from "./cluster/membership.ts";
 import type { Peers } from "./cluster/peers.ts";
+import type { Encryption } from "./encryption/encryption.ts";
 import { Forwarding, type Repair } from "./forwarding.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 
@@ -19,6 +21,7 @@ export interface CarrierParts {
   readonly log: Logger;
   readonly host: string;
   readonly vtep: string;
+  readonly encryption: Encryption;
   /** Called when the cluster's entries were read anew, and this host's may be missing. */
   readonly onReplaced: (carrier: Carrier) => void;
 }
@@ -28,18 +31,26 @@ export class Carrier implements AsyncDisposable {
   readonly forwarding: Forwarding;
   readonly #parts: CarrierParts;
   readonly #following: Following;
-  readonly #listening: Disposable;
+  readonly #listening: readonly Disposable[];
   readonly #timers = new Set<NodeJS.Timeout>();
   #agreed: NetworkEntry | undefined;
 
   constructor(network: NetworkRecord, parts: CarrierParts) {
-    const { kernel, store, peers, records, log, host, vtep, onReplaced } = parts;
-    const { id, name, peerTimeout } = network;
+    const { kernel, store, peers, records, log, host, vtep, encryption, onReplaced } = parts;
+    const { id, name, peerTimeout, encrypted = false } = network;
     this.network = network;
     this.#parts = parts;
     const isLocal = (address: string) => records.endpointsOf(id).some(({ addresses }) => addresses.includes(address));
-    this.forwarding = new Forwarding({ kernel, peers, log, host, vtep, peerTimeout, isLocal });
-    this.#listening = peers.listen((peer) => this.#peerChanged(peer));
+    const viaOf = (other: string) => (encrypted ? encryption.addressOf(other) : plainAddressOf(peers, other, vtep));
+    const isReady = () => !encrypted || encryption.ready;
+    this.forwarding = new Forwarding({ kernel, peers, log, host, viaOf, isReady, peerTimeout, isLocal });
+    this.#listening = [
+      peers.listen((peer) => this.#peerChanged(peer)),
+      encryption.listen((peer) => {
+        if (peer === undefined) this.forwarding.peersKnown();
+        else this.forwarding.hostChanged(peer);
+      }),
+    ];
     for (const peer of peers.all.keys()) this.#peerChanged(peer);
     void peers.first.then(() => this.forwarding.peersKnown());
     const key = agreedKey(name);
@@ -97,7 +108,7 @@ export class Carrier implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#listening[Symbol.dispose]();
+    for (const listening of this.#listening) listening[Symbol.dispose]();
     for (const timer of this.#timers) clearTimeout(timer);
     this.forwarding.detach();
     await this.#following[Symbol.asyncDispose]();
@@ -123,4 +134,9 @@ export class Carrier implements AsyncDisposable {
     }, this.network.peerTimeout + 50).unref();
     this.#timers.add(timer);
   }
+}
+
+function plainAddressOf(peers: Peers, host: string, vtep: string): string | undefined {
+  const there = peers.get(host)?.vtep;
+  return there !== undefined && isIPv4(there) === isIPv4(vtep) ? there : undefined;
 }

@@ -21,6 +21,14 @@ function shows<Answer>(
 const status = async ({ settings: { admin } }: CommandCall<CommonSettings>) =>
   (await askAdmin(admin, "status")) as OverlayStatus;
 
+/** How long ago the newest of these keys showed that its host has it; of this host's own, when it was made. */
+function proved(keys: OverlayStatus["peers"][number]["keys"]): string {
+  const times = keys.flatMap(({ handshake, since }) => (since ?? handshake ?? []));
+  const [time] = times;
+  if (time === undefined) return keys.length > 0 ? "not yet" : "";
+  return `${Math.max(0, Math.round((Date.now() - Date.parse(time)) / 1000))} s ago`;
+}
+
 export const commands = {
   networks: shows({ summary: "The networks that this host carries." }, status, ({ networks, trouble }) =>
     [
@@ -37,9 +45,10 @@ export const commands = {
   ),
   peers: shows({ summary: "The hosts of the cluster, and which of them are away." }, status, ({ peers, host }) =>
     textTable(
-      ["HOST", "ADDRESS", "STATE", "NETWORKS"],
-      peers.map(({ host: name, vtep = "", alive, away = 0, networks }) => [
-        ...[name, vtep, name === host ? "this host" : alive ? "alive" : `away for ${away} s`, networks.join(" ")],
+      ["HOST", "ADDRESS", "STATE", "KEY", "PROVED", "NETWORKS"],
+      peers.map(({ host: name, vtep = "", alive, away = 0, keys, networks }) => [
+        ...[name, vtep, name === host ? "this host" : alive ? "alive" : `away for ${away} s`],
+        ...[keys.map(({ key }) => key.slice(0, 8)).join(" "), proved(keys), networks.join(" ")],
       ]),
     ),
   ),
@@ -52,6 +61,11 @@ export const commands = {
         ["ADDRESS", "HOST", "ENDPOINT", "MAC", "NAMES"],
         endpoints.map(({ address, host, endpoint, mac, names }) => [address, host, endpoint, mac, names.join(" ")]),
       ),
+  ),
+  rekey: shows(
+    { summary: "Gives this host another key for its encrypted networks, which it does by itself every day." },
+    ({ settings: { admin } }) => askAdmin(admin, "rekey", {}),
+    () => "A new key is made, and the old one goes when all hosts use the new one: see ts-overlay peers.",
   ),
   forget: shows(
     { summary: "Takes a host that is gone for good out of the cluster.", operands: ["HOST"] },

@@ -20,11 +20,12 @@ import { StoreAway, type SharedStore } from "@portolan/state";
 import { applyEndpoint, removeLink } from "./apply.ts";
 import { announce, withdraw } from "./cluster/announce.ts";
 import { join } from "./cluster/membership.ts";
+import type { Encryption } from "./encryption/encryption.ts";
 import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
-import { planEndpoint, planJoin, planNetwork } from "./plan.ts";
+import { mustBeAbleTo, planEndpoint, planJoin, planNetwork } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import { mustFit, type Uplink } from "./uplink.ts";
@@ -35,6 +36,7 @@ export interface DriverParts {
   readonly networks: Networks;
   readonly records: Records;
   readonly removal: Removal;
+  readonly encryption: Encryption;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -53,15 +55,18 @@ export class OverlayDriver implements NetworkDriver {
   }
 
   createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
-    const { store, networks, records, removal, host, log } = this.#parts;
+    const { store, networks, records, removal, encryption, host, log } = this.#parts;
     return this.#aloneWithNetworks(call, async () => {
       const id = request.networkId;
       const uplink = await this.#parts.uplink();
-      const { wish, gateways, defaults, ignored } = planNetwork(request, records.networks, uplink);
+      // Asking loads a module: not for networks that need none.
+      const refusal = "encrypted" in request.options.driverOpts ? await encryption.refusal() : undefined;
+      const { wish, gateways, defaults, ignored } = planNetwork(request, records.networks, uplink, refusal);
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
       const before = records.network(id);
       const options = request.options.driverOpts;
-      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...defaults, ...wish, gateways, options };
+      const { encrypted: _asked, rekey: _age, ...rest } = { ...defaults, ...wish };
+      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...rest, gateways, options };
       await using undo = new Undo();
       if (before?.progress === "made") {
         call.madeBefore?.();
@@ -82,11 +87,15 @@ export class OverlayDriver implements NetworkDriver {
       await records.putNetwork(intent);
       // Where the store is away nobody knows whether it was joined: then leaving stays pending.
       undo.add("leave the network", async () => {
-        await removal.network(intent);
+        await removal.network(records.network(id) ?? intent);
       });
       const { members: _members, ...agreed } = await join(store, host, wish, defaults);
-      mustFit(agreed.mtu, uplink);
+      // Only now it is sure whether the network is encrypted: others may have made it.
+      const encrypted = agreed.encrypted === true;
+      if (encrypted) mustBeAbleTo(await encryption.refusal());
+      mustFit(agreed.mtu, uplink, encrypted);
       const record: NetworkRecord = { ...intent, ...agreed };
+      if (encrypted) await records.putNetwork(record);
       await networks.bringUp(record, undo);
       await records.putNetwork({ ...record, progress: "made" });
       undo.commit();

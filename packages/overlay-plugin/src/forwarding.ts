@@ -1,5 +1,4 @@
 // What one network's VXLAN link is told of containers on other hosts: the cluster's entries, applied as they change.
-import { isIPv4 } from "node:net";
 import { isKernelError, type Kernel, type LinkHandle } from "@portolan/kernel";
 import type { Logger } from "@portolan/sdk";
 import type { ChangedEntry, Entry } from "@portolan/state";
@@ -12,8 +11,10 @@ export interface ForwardingParts {
   readonly log: Logger;
   /** This host's name. */
   readonly host: string;
-  /** The address that this host's packets come from. */
-  readonly vtep: string;
+  /** Where packets for a host go; undefined when nothing goes there. */
+  readonly viaOf: (host: string) => string | undefined;
+  /** Whether `viaOf` knows all that it will know. */
+  readonly isReady: () => boolean;
   readonly peerTimeout: number;
   /** Whether a container of this host has the address, whatever the cluster says. */
   readonly isLocal: (address: string) => boolean;
@@ -176,17 +177,17 @@ export class Forwarding {
   }
 
   #wanted(address: string): Told | undefined {
-    const { peers, host, vtep, isLocal } = this.#parts;
+    const { peers, host, viaOf, isLocal } = this.#parts;
     const entry = this.#entries.get(address);
     if (!entry || entry.host === host || isLocal(address)) return undefined;
-    const peer = peers.get(entry.host);
-    if (peer?.vtep === undefined || isIPv4(peer.vtep) !== isIPv4(vtep)) return undefined;
-    return this.#isGone(peer.awaySince) ? undefined : { mac: entry.mac, via: peer.vtep };
+    const via = viaOf(entry.host);
+    if (via === undefined || this.#isGone(peers.get(entry.host)?.awaySince)) return undefined;
+    return { mac: entry.mac, via };
   }
 
   /** Until then the kernel keeps what it has from an earlier life. */
   get #isReady(): boolean {
-    return this.#synced && this.#parts.peers.known;
+    return this.#synced && this.#parts.peers.known && this.#parts.isReady();
   }
 
   #isGone(awaySince: number | undefined): boolean {

@@ -1,6 +1,7 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
 import type { Kernel } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
+import type { Encryption } from "./encryption/encryption.ts";
 import type { Firewall, Member } from "./firewall.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { memberOf } from "./layout.ts";
@@ -10,6 +11,7 @@ import type { Records } from "./records.ts";
 export interface GuardParts {
   readonly kernel: Kernel;
   readonly firewall: Firewall;
+  readonly encryption: Pick<Encryption, "isSealed" | "settle">;
   readonly records: Records;
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -83,7 +85,12 @@ export class FirewallGuard implements AsyncDisposable {
   }
 
   async #mend(): Promise<void> {
-    const { kernel, firewall, locks, log } = this.#parts;
+    const { kernel, firewall, encryption, locks, log } = this.#parts;
+    if (!(await encryption.isSealed())) {
+      await encryption.settle();
+      this.#restored += 1;
+      log.warn("somebody removed the rules that keep packets in the tunnels; they are back");
+    }
     // Without the lock first: hardly ever is anything wrong.
     if (!(await firewall.isIntact(this.#members()))) {
       const mend = async () => {

@@ -23,18 +23,20 @@ export interface NetworkLayout {
  * @param linkLocal where this host answers the names of all its networks
  */
 export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: string): NetworkLayout {
-  const { id, mtu, vni, port, name: group, gateways = [], subnets } = record;
+  const { id, mtu, vni, port, encrypted, name: group, gateways = [], subnets } = record;
   const ipv4 = subnets.find(isIPv4Cidr);
   const bridge = bridgeName(id);
   const name = vxlanName(id);
   const alias = aliasOf(id);
+  // In the tunnels a packet's source is that of its route, which changes with the host's key.
+  const local = encrypted === true ? "::" : vtep;
   return {
     bridge: { name: bridge, mac: bridgeMac(id, group, gateways), alias, mtu },
     addresses: [...gateways, ...(ipv4 === undefined ? [] : [`${linkLocal}/32`])],
     routes:
       ipv4 === undefined || gateways.some(isIPv4Cidr) ? [] : [{ destination: ipv4, link: bridge, source: linkLocal }],
     member: memberOf(record, linkLocal),
-    vxlan: { name, alias, mtu, mac: stationMac(`${id} ${vtep}`), vxlan: { vni, local: vtep, port }, master: bridge },
+    vxlan: { name, alias, mtu, mac: stationMac(`${id} ${vtep}`), vxlan: { vni, local, port }, master: bridge },
     sysctls: [
       // The bridge has the gateway's addresses and no other, not even a link-local one.
       [`net/ipv6/conf/${bridge}/addr_gen_mode`, "1"],

@@ -21,7 +21,7 @@ const description = { name: "ts-overlay", version, summary, settings, commands: 
 
 await runPlugin(description, async (plugin) => {
   const { name, logger, metrics, listen } = plugin;
-  const { stateDir, admin, hostName: host, vtep, dnsAddress: linkLocal } = plugin.settings;
+  const { stateDir, admin, hostName: host, vtep, wireguardPort, dnsAddress: linkLocal } = plugin.settings;
   try {
     await using kernel = await openKernel({ forwardChain: FORWARD_CHAIN });
     const { store, quarantined } = await openStore({ path: join(stateDir, "state.db"), schema });
@@ -33,12 +33,12 @@ await runPlugin(description, async (plugin) => {
       ? new SharedMemory().connect("this host alone")
       : new EtcdStore({ ...access, root: "/portolan/overlay/" });
     await using overlay = await openOverlay({
-      ...{ kernel, store, shared, alone, host, vtep, linkLocal, log: logger, metrics },
+      ...{ kernel, store, shared, alone, host, vtep, wireguardPort, linkLocal, log: logger, metrics },
     });
     const { driver, locks } = overlay;
 
     await using server = await serve({ name, network: driver, listen, locks, logger, metrics });
-    const status = () => ({ ...overlay.status(), damagedState: quarantined });
+    const status = async () => ({ ...(await overlay.freshStatus()), damagedState: quarantined });
     const actions = actionsOn(overlay, shared, host);
     await using _admin = await serveAdmin({ path: admin, server, metrics, status, actions });
     addOverlayMetrics(metrics, () => overlay.status());

@@ -28,8 +28,9 @@ export function peerName(endpoint: EndpointId): string {
   return `oc${shortened(endpoint)}`;
 }
 
-export function aliasOf(id: NetworkId | EndpointId): string {
-  return `${ALIAS_PREFIX} ${id}`;
+/** @param what an id, or what else tells the link from others of ours */
+export function aliasOf(what: string): string {
+  return `${ALIAS_PREFIX} ${what}`;
 }
 
 /** The id in an alias of ours; undefined for any other alias. */

@@ -5,6 +5,7 @@ import type { SharedStore } from "@portolan/state";
 import { applyNetwork, removeNetwork } from "./apply.ts";
 import { Carrier, type CarrierParts } from "./carrier.ts";
 import { leave } from "./cluster/membership.ts";
+import { isSealed } from "./encryption/encryption.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
 import type { NetworkRecord } from "./records.ts";
@@ -33,7 +34,9 @@ export class Networks implements AsyncDisposable {
 
   /** Links, rules, and the cluster's entries told to the link. */
   async bringUp(record: NetworkRecord, undo: Undo): Promise<void> {
-    const { kernel, firewall, vtep, linkLocal, log, onStale } = this.#parts;
+    const { kernel, firewall, vtep, linkLocal, log, onStale, encryption } = this.#parts;
+    // Before the first packet can leave.
+    if (isSealed(record)) await encryption.settle();
     const link = await applyNetwork(kernel, firewall, networkLayout(record, vtep, linkLocal), undo);
     let carrier = this.#carriers.get(record.id);
     if (!carrier) {
@@ -51,9 +54,10 @@ export class Networks implements AsyncDisposable {
 
   /** @throws StoreAway when everything is gone here, but the cluster could not be told */
   async takeDown(record: NetworkRecord): Promise<void> {
-    const { kernel, firewall, store, records, host, vtep, linkLocal } = this.#parts;
+    const { kernel, firewall, store, records, host, vtep, linkLocal, encryption } = this.#parts;
     await this.#close(record.id);
     await removeNetwork(kernel, firewall, networkLayout(record, vtep, linkLocal));
+    if (record.encrypted === true) await encryption.settle();
     // It may have been made again meanwhile, as another network of Docker's.
     const { id, name } = record;
     if (records.networks.some((other) => other.name === name && other.id !== id && other.progress !== "removing"))

@@ -1,5 +1,5 @@
 // The options of `docker network create -d ts-overlay -o KEY=VALUE`. Keys of the built-in overlay driver are its own.
-import { dockerMtu, duration, integer, label, option, optionTable, PluginError, type OptionType } from "@portolan/sdk";
+import { boolean, dockerMtu, duration, integer, label, option, optionTable, PluginError, type OptionType } from "@portolan/sdk";
 import { LARGEST_VNI } from "./cluster/vni.ts";
 
 /** The built-in driver reads a list, one for each subnet; ours has one for the network, which is the first. */
@@ -15,6 +15,12 @@ const vnis: OptionType<readonly number[]> = {
     }),
 };
 
+/** The built-in driver takes the key alone for yes. */
+const flag: OptionType<boolean> = {
+  allowed: "true, false or nothing, which is true",
+  parse: (text) => (text === "" ? true : boolean.parse(text)),
+};
+
 export const networkOptions = optionTable(
   {
     name: option({
@@ -25,7 +31,7 @@ export const networkOptions = optionTable(
     }),
     mtu: option({
       ...dockerMtu,
-      defaultText: "the uplink's less 50 bytes, or 70 over IPv6",
+      defaultText: "the uplink's less 50 bytes, or 70 over IPv6; encrypted 130, or 150",
       help: "Largest packet of containers, in bytes. The same on all hosts.",
     }),
     vnis: option({
@@ -45,6 +51,18 @@ export const networkOptions = optionTable(
       type: duration,
       defaultText: "60s",
       help: "How long containers of a host that is away from etcd are still sent to.",
+    }),
+    encrypted: option({
+      keys: ["encrypted"],
+      type: flag,
+      defaultText: "false, or as the other hosts have it",
+      help: "What goes between hosts goes by WireGuard, and never otherwise.",
+    }),
+    rekey: option({
+      keys: ["portolan.rekey"],
+      type: duration,
+      defaultText: "24h",
+      help: "How old a host's key may become, or 0 for any age. It is the host's one key: the shortest of its networks' holds.",
     }),
   },
   // Keys of the built-in driver that we lack would otherwise be ignored in silence, encryption included.

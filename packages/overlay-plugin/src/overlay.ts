@@ -6,6 +6,7 @@ import type { SharedStore, Store } from "@portolan/state";
 import { Peers } from "./cluster/peers.ts";
 import { Presence } from "./cluster/presence.ts";
 import { OverlayDriver } from "./driver.ts";
+import { Encryption } from "./encryption/encryption.ts";
 import { Firewall } from "./firewall.ts";
 import { FirewallGuard } from "./guard.ts";
 import { Networks } from "./networks.ts";
@@ -14,6 +15,8 @@ import { Records, type HostRecord } from "./records.ts";
 import { Removal } from "./removal.ts";
 import { endpoints, status, type EndpointStatus, type OverlayStatus } from "./status.ts";
 import { findUplink } from "./uplink.ts";
+
+const WIREGUARD_PORT = 51820;
 
 export interface OverlayOptions {
   readonly kernel: Kernel;
@@ -30,6 +33,10 @@ export interface OverlayOptions {
   readonly log: Logger;
   readonly metrics?: Metrics;
   readonly patience?: Patience;
+  /** Of the tunnels, UDP; the next one is used, too. */
+  readonly wireguardPort?: number;
+  /** How long an old key has to be silent before it goes; for tests. */
+  readonly quietMs?: number;
 }
 
 export interface Overlay extends AsyncDisposable {
@@ -40,13 +47,18 @@ export interface Overlay extends AsyncDisposable {
   start(): Promise<void>;
   /** Compares records, kernel and cluster once more, as happens now and then anyway. */
   look(): Promise<void>;
+  /** Gives this host another key for its encrypted networks. @throws PluginError when it has none */
+  rekey(): Promise<void>;
   status(): OverlayStatus;
+  /** As `status`, with what the tunnels tell at this moment. */
+  freshStatus(): Promise<OverlayStatus>;
   endpoints(network: string): readonly EndpointStatus[];
 }
 
 /** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
 export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const { kernel, store, shared, alone, host, linkLocal, log, metrics, patience } = options;
+  const { wireguardPort = WIREGUARD_PORT, quietMs } = options;
   const records = await Records.load(store);
   const uplink = () => findUplink(kernel, options.vtep, alone);
   const { vtep } = await uplink();
@@ -54,18 +66,24 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const firewall = new Firewall(kernel);
   const presence = new Presence({ store: shared, host, entry: { id: await hostId(store), vtep } });
   const peers = new Peers(shared);
+  const encryption = new Encryption({
+    ...{ kernel, peers, presence, records, log, host, vtep, uplink, port: wireguardPort, quietMs },
+  });
   let stale = 0;
   const networks: Networks = new Networks({
-    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, linkLocal, firewall },
+    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, linkLocal, firewall, encryption },
     onReplaced: (carrier) => reconciler.repairSoon(carrier),
     onStale: (count) => (stale += count),
   });
   const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
-  const guard = new FirewallGuard({ kernel, firewall, records, locks, log, linkLocal });
-  const reconciler: Reconciler = new Reconciler({ kernel, networks, presence, records, removal, locks, log, patience });
-  const told = { host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler };
+  const guard = new FirewallGuard({ kernel, firewall, encryption, records, locks, log, linkLocal });
+  const reconciler: Reconciler = new Reconciler({
+    ...{ kernel, networks, presence, encryption, records, removal, locks, log, patience },
+  });
+  const told = { host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption };
+  const now = () => status({ ...told, staleEntries: () => stale });
   return {
-    driver: new OverlayDriver({ kernel, store: shared, networks, records, removal, locks, log, host, uplink }),
+    driver: new OverlayDriver({ kernel, store: shared, networks, records, removal, encryption, locks, log, host, uplink }),
     locks,
     async start() {
       await guard.start();
@@ -75,12 +93,18 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       await reconciler.look();
       await reconciler.compare();
     },
-    status: () => status({ ...told, staleEntries: () => stale }),
+    rekey: () => encryption.rekey(),
+    status: now,
+    async freshStatus() {
+      await encryption.refresh();
+      return now();
+    },
     endpoints: (network) => endpoints({ records, networks }, network),
     async [Symbol.asyncDispose]() {
       await reconciler[Symbol.asyncDispose]();
       await guard[Symbol.asyncDispose]();
       await networks[Symbol.asyncDispose]();
+      await encryption[Symbol.asyncDispose]();
       await peers[Symbol.asyncDispose]();
       await presence[Symbol.asyncDispose]();
     },

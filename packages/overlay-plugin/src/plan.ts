@@ -20,6 +20,9 @@ import { mustFit, overheadOf, type Uplink } from "./uplink.ts";
 
 const VXLAN_PORT = 4789;
 const PEER_TIMEOUT = 60_000;
+const REKEY = 86_400_000;
+/** A new key takes some seconds to be everybody's. */
+const LEAST_REKEY = 60_000;
 /** What IPv6 asks of a link (RFC 8200, section 5). */
 const LEAST_MTU_FOR_IPV6 = 1280;
 
@@ -33,21 +36,20 @@ export interface NetworkPlan {
 
 /**
  * @param known the records of all networks of this host
+ * @param cannotEncrypt why this host cannot, if it cannot
  * @throws PluginError
  */
 export function planNetwork(
   request: CreateNetworkRequest,
   known: readonly NetworkRecord[],
   uplink: Uplink,
+  cannotEncrypt: string | undefined,
 ): NetworkPlan {
   const { networkId: id, options } = request;
-  if ("encrypted" in options.driverOpts) {
-    throw new PluginError('option "encrypted": this version does not encrypt what goes between hosts', {
-      hint: "Leave it out where the network between the hosts can be trusted.",
-    });
-  }
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const { name = id, vnis: [vni] = [], port, mtu, peerTimeout } = values;
+  const { name = id, vnis: [vni] = [], port, mtu, peerTimeout, encrypted, rekey } = values;
+  if (encrypted === true) mustBeAbleTo(cannotEncrypt);
+  mustBeAnAge(rekey, encrypted);
   const subnets = planSubnets(request);
   const gateways = planGateways(request, known);
   const rival = known.find((network) => network.id !== id && network.name === name && network.progress !== "removing");
@@ -56,10 +58,10 @@ export function planNetwork(
       hint: "Use that one, or choose another name.",
     });
   }
-  const most = uplink.mtu - overheadOf(uplink);
+  const most = uplink.mtu - overheadOf(uplink, encrypted === true);
   // 0 leaves it to us, as elsewhere in Docker.
   const given = mtu === 0 ? undefined : mtu;
-  if (given !== undefined) mustFit(given, uplink);
+  if (given !== undefined) mustFit(given, uplink, encrypted === true);
   if (given !== undefined && given < LEAST_MTU_FOR_IPV6 && subnets.some((subnet) => subnet.includes(":"))) {
     throw new PluginError(`option "com.docker.network.driver.mtu": ${given} is too small for IPv6`, {
       hint: `Give an integer from ${LEAST_MTU_FOR_IPV6} to ${most}.`,
@@ -74,11 +76,28 @@ export function planNetwork(
       ...(port !== undefined && { port }),
       ...(given !== undefined && { mtu: given }),
       ...(peerTimeout !== undefined && { peerTimeout }),
+      ...(encrypted !== undefined && { encrypted }),
+      ...(rekey !== undefined && { rekey }),
     },
     gateways,
-    defaults: { port: VXLAN_PORT, mtu: most, peerTimeout: PEER_TIMEOUT },
+    defaults: { port: VXLAN_PORT, mtu: most, peerTimeout: PEER_TIMEOUT, rekey: REKEY },
     ignored: Object.keys(other),
   };
+}
+
+/** @throws PluginError when there is a reason why this host cannot */
+export function mustBeAbleTo(cannotEncrypt: string | undefined): void {
+  if (cannotEncrypt === undefined) return;
+  throw new PluginError(`option "encrypted": ${cannotEncrypt}`, {
+    hint: "Linux has had WireGuard since 5.6, as the module wireguard. Without, make the network on other hosts only.",
+  });
+}
+
+function mustBeAnAge(rekey: number | undefined, encrypted: boolean | undefined): void {
+  if (rekey === undefined) return;
+  if (encrypted !== true) throw new PluginError('option "portolan.rekey": only an encrypted network has keys');
+  if (rekey === 0 || rekey >= LEAST_REKEY) return;
+  throw new PluginError(`option "portolan.rekey": ${rekey / 1000}s is too short`, { hint: "Give 60s or more, or 0." });
 }
 
 function planSubnets({ options, ipv4, ipv6 }: CreateNetworkRequest): readonly string[] {

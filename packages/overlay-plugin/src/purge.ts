@@ -4,6 +4,7 @@ import { openKernel, type Kernel } from "@portolan/kernel";
 import type { Command } from "@portolan/sdk";
 import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
+import { removeTunnelRules } from "./encryption/encryption.ts";
 import { Firewall } from "./firewall.ts";
 import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
 import { schema } from "./records.ts";
@@ -31,6 +32,7 @@ async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly str
     if (alias !== undefined && idInAlias(alias) !== undefined && (await removeLink(kernel, { name, alias })))
       removed.push(name);
   }
+  await removeTunnelRules(kernel);
   await new Firewall(kernel).uninstall();
   await kernel.forwardAccept.remove(BRIDGE_PREFIX);
   await removeStore(path);

@@ -13,6 +13,8 @@ import {
 import { applyEndpoint } from "./apply.ts";
 import type { Carrier } from "./carrier.ts";
 import type { Presence } from "./cluster/presence.ts";
+import type { Encryption } from "./encryption/encryption.ts";
+import { isTunnelId } from "./encryption/own-tunnels.ts";
 import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { bridgeName, idInAlias, portName, vxlanName } from "./naming.ts";
@@ -24,6 +26,7 @@ export interface ReconcilerParts {
   readonly kernel: Kernel;
   readonly networks: Networks;
   readonly presence: Presence;
+  readonly encryption: Encryption;
   readonly records: Records;
   readonly removal: Removal;
   readonly locks: KeyedLocks;
@@ -114,8 +117,9 @@ export class Reconciler implements AsyncDisposable {
 
   /** Retries what failed, rebuilds what somebody removed, buries what has been dead for long enough. */
   async look(): Promise<void> {
-    const { records, networks } = this.#parts;
+    const { records, networks, encryption } = this.#parts;
     await this.#tellCluster();
+    await encryption.look();
     await this.#retryRemovals();
     const links = await this.#links();
     for (const { id, progress } of records.networks) {
@@ -249,7 +253,7 @@ export class Reconciler implements AsyncDisposable {
 
   #isStray({ alias }: Link): boolean {
     const id = idInAlias(alias);
-    if (id === undefined) return false;
+    if (id === undefined || isTunnelId(id)) return false;
     const { records } = this.#parts;
     return records.network(id as NetworkId) === undefined && records.endpoint(id as EndpointId) === undefined;
   }

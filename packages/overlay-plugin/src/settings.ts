@@ -1,5 +1,5 @@
 // The settings that ts-overlay has beside those of every plugin.
-import { address, storeSettings } from "@portolan/sdk";
+import { address, integer, storeSettings } from "@portolan/sdk";
 
 export const settings = {
   ...storeSettings,
@@ -16,5 +16,12 @@ export const settings = {
     type: address(),
     defaultText: "that of the link with the default route",
     help: "The address of this host that others send its containers' packets to.",
+  },
+  wireguardPort: {
+    flag: "wireguard-port",
+    value: "PORT",
+    type: integer(1024, 65534),
+    default: 51820,
+    help: "The UDP port of this host's tunnels for encrypted networks; it and the next one take turns.",
   },
 } as const;

@@ -1,8 +1,10 @@
 // What the admin socket tells: of this host, of the networks it carries, and of the cluster as this host knows it.
 import { PluginError } from "@portolan/sdk";
 import type { Peers } from "./cluster/peers.ts";
+import type { Encryption } from "./encryption/encryption.ts";
 import { TABLE } from "./firewall.ts";
 import type { FirewallGuard } from "./guard.ts";
+import { tunnelAddress, type TunnelKey } from "./encryption/tunnel-key.ts";
 import { bridgeName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
 import type { Reconciler } from "./reconcile.ts";
@@ -19,28 +21,30 @@ export interface StatusParts {
   readonly removal: Removal;
   readonly guard: FirewallGuard;
   readonly reconciler: Reconciler;
+  readonly encryption: Encryption;
   readonly staleEntries: () => number;
 }
 
 export type OverlayStatus = ReturnType<typeof status>;
 
 export function status(parts: StatusParts) {
-  const { host, vtep, store, records, peers, removal, guard, reconciler, staleEntries } = parts;
+  const { host, vtep, store, records, peers, removal, guard, reconciler, encryption, staleEntries } = parts;
   return {
     host,
     vtep,
     store,
     /** Why other hosts may not know of this one. */
-    trouble: reconciler.clusterTrouble,
+    trouble: reconciler.clusterTrouble ?? encryption.trouble,
     networks: records.networks.map((network) => networkStatus(network, parts)),
     peers: [...peers.all]
       .sort(([one], [other]) => (one < other ? -1 : 1))
-      .map(([name, { vtep: address, awaySince }]) => ({
+      .map(([name, { vtep: address, awaySince, tunnels }]) => ({
         host: name,
         vtep: address,
         alive: awaySince === undefined,
         /** In seconds; as long as this host has noticed. */
         away: awaySince === undefined ? undefined : Math.round((performance.now() - awaySince) / 1000),
+        keys: tunnels.map((tunnel) => keyStatus(tunnel, encryption)),
         networks: records.networks
           .filter(({ id }) => parts.networks.carriers.get(id)?.members.includes(name))
           .map((each) => each.name),
@@ -55,8 +59,26 @@ export function status(parts: StatusParts) {
   };
 }
 
+/** A public key, newest first of a host's. Times as in 2026-03-01T12:00:00.000Z. */
+function keyStatus({ key, port }: TunnelKey, { own }: Encryption) {
+  const mine = own.find((each) => each.key === key);
+  const [handshake] = own.flatMap(({ peers }) =>
+    peers.flatMap(({ publicKey, lastHandshake }) => (publicKey === key ? (lastHandshake ?? []) : [])),
+  );
+  return {
+    key,
+    port,
+    /** Inside the tunnels. */
+    address: tunnelAddress(key),
+    /** Of this host's own: when it was made. */
+    since: mine && new Date(mine.since).toISOString(),
+    /** When the other host last proved that it has the key. */
+    handshake: handshake === undefined ? undefined : new Date(handshake).toISOString(),
+  };
+}
+
 function networkStatus(network: NetworkRecord, { records, networks, reconciler }: StatusParts) {
-  const { id, name, progress, vni, port, mtu, internal, subnets, options } = network;
+  const { id, name, progress, vni, port, mtu, internal, subnets, options, encrypted = false, rekey } = network;
   const carrier = networks.carriers.get(id);
   return {
     id,
@@ -66,6 +88,9 @@ function networkStatus(network: NetworkRecord, { records, networks, reconciler }
     port,
     mtu,
     internal,
+    encrypted,
+    /** Seconds; 0 for never. */
+    rekey: rekey === undefined ? undefined : rekey / 1000,
     subnets,
     options,
     bridge: bridgeName(id),

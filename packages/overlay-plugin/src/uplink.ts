@@ -14,8 +14,22 @@ export interface Uplink {
 const OVERHEAD = { 4: 14 + 8 + 8 + 20, 6: 14 + 8 + 8 + 40 };
 const ETHERNET_MTU = 1500;
 
-/** What a VXLAN packet takes of the uplink's MTU. */
-export const overheadOf = ({ vtep }: Pick<Uplink, "vtep">) => OVERHEAD[isIPv4(vtep) ? 4 : 6];
+/** The outer IP header, UDP, and the header and the seal of WireGuard. */
+const WIREGUARD = { 4: 20 + 8 + 32, 6: 40 + 8 + 32 };
+
+type Outside = Pick<Uplink, "vtep">;
+const familyOf = ({ vtep }: Outside) => (isIPv4(vtep) ? 4 : 6);
+
+/** What WireGuard takes of the uplink's MTU. */
+export const wireguardOverheadOf = (uplink: Outside) => WIREGUARD[familyOf(uplink)];
+
+/** What VXLAN takes, over the uplink itself or, always by IPv6, inside the tunnels. */
+const vxlanOverheadOf = (uplink: Outside, encrypted: boolean) => OVERHEAD[encrypted ? 6 : familyOf(uplink)];
+
+/** What a container's packet may not take of the uplink's MTU. */
+export function overheadOf(uplink: Outside, encrypted: boolean): number {
+  return vxlanOverheadOf(uplink, encrypted) + (encrypted ? wireguardOverheadOf(uplink) : 0);
+}
 
 /**
  * @param wanted an address of this host; when undefined, that of the default route's link, IPv4 first
@@ -52,12 +66,15 @@ export async function findUplink(kernel: Kernel, wanted: string | undefined, alo
 }
 
 /** @throws PluginError with the sum, when packets of this size would not fit */
-export function mustFit(mtu: number, uplink: Uplink): void {
-  const overhead = overheadOf(uplink);
+export function mustFit(mtu: number, uplink: Uplink, encrypted: boolean): void {
+  const overhead = overheadOf(uplink, encrypted);
   const most = uplink.mtu - overhead;
   if (mtu <= most) return;
+  const parts = encrypted
+    ? `, ${vxlanOverheadOf(uplink, true)} bytes of VXLAN and ${wireguardOverheadOf(uplink)} bytes of WireGuard`
+    : ` and ${overhead} bytes of VXLAN`;
   throw new PluginError(
-    `an MTU of ${mtu} and ${overhead} bytes of VXLAN make ${mtu + overhead}, and the MTU of ${uplink.link} is ${uplink.mtu}`,
+    `an MTU of ${mtu}${parts} make ${mtu + overhead}, and the MTU of ${uplink.link} is ${uplink.mtu}`,
     { hint: `Give -o com.docker.network.driver.mtu=${most} or less, on all hosts.` },
   );
 }

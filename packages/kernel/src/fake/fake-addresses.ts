@@ -54,27 +54,34 @@ export class FakeRoutes implements Routes {
   /** Routes beside those of the addresses: tests put the host's own here. */
   readonly extra: Route[];
   readonly #host: FakeHost;
+  /** The kernel tells routes apart by these, too. */
+  readonly #metrics = new WeakMap<Route, number>();
 
   constructor(host: FakeHost) {
     this.#host = host;
     this.extra = host.routes;
   }
 
-  async add({ destination, link, via }: NewRoute): Promise<boolean> {
+  async add({ destination, link, via, metric }: NewRoute): Promise<boolean> {
     const operation = `add route to ${destination} by`;
     parseCidr(destination, operation, link);
     await this.#host.enter(operation, link);
     if (!this.#host.links.has(link)) throw new KernelError({ operation, device: link, code: "ENODEV" });
-    if (this.extra.some((route) => route.destination === destination)) return false;
+    if (this.extra.some((route) => route.destination === destination && this.#metrics.get(route) === metric)) return false;
     this.#host.step(`${operation} ${link}`);
-    this.extra.push({ destination, link, table: TABLE_MAIN, ...(via !== undefined && { via }) });
+    const route = { destination, link, table: TABLE_MAIN, ...(via !== undefined && { via }) };
+    this.extra.push(route);
+    if (metric !== undefined) this.#metrics.set(route, metric);
     return true;
   }
 
-  async remove({ destination, link }: NewRoute): Promise<boolean> {
+  async remove({ destination, link, metric }: NewRoute): Promise<boolean> {
     const operation = `remove route to ${destination} by`;
     await this.#host.enter(operation, link);
-    const at = this.extra.findIndex((route) => route.destination === destination && route.link === link);
+    const isIt = (route: Route) => route.destination === destination && route.link === link;
+    const at = this.extra.findIndex(
+      (route) => isIt(route) && (metric === undefined || this.#metrics.get(route) === metric),
+    );
     if (at < 0) return false;
     this.#host.step(`${operation} ${link}`);
     this.extra.splice(at, 1);

@@ -1,6 +1,7 @@
 // The fake kernel keeps the real one's contract, and does what only a fake one can.
 import { KernelError } from "../kernel-error.ts";
 import { kernelContract } from "../testing/kernel-contract.ts";
+import { tunnelsContract } from "../testing/tunnels-contract.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 
 describe("the fake kernel, as the real one,", () => {
@@ -12,6 +13,14 @@ describe("the fake kernel, as the real one,", () => {
     };
     return Promise.resolve({ kernel, nftFromOutside });
   });
+});
+
+describe("the fake kernel, as a real one with WireGuard,", () => {
+  let kernel: FakeKernel;
+  beforeEach(() => {
+    kernel = new FakeKernel();
+  });
+  tunnelsContract(() => kernel);
 });
 
 describe("the fake kernel", () => {

@@ -12,6 +12,7 @@ import { FakeSandboxes } from "./fake-sandboxes.ts";
 import { FakeShaping } from "./fake-shaping.ts";
 import { FakeStackedLinks } from "./fake-stacked-links.ts";
 import { FakeSysctls } from "./fake-sysctls.ts";
+import { FakeTunnels } from "./fake-tunnels.ts";
 
 export type FakeKernelOptions = FakeHostOptions;
 
@@ -29,6 +30,7 @@ export class FakeKernel implements Kernel {
   readonly ports: FakePorts;
   readonly conntrack: FakeConntrack;
   readonly shaping: FakeShaping;
+  readonly tunnels: FakeTunnels;
   readonly #host: FakeHost;
 
   constructor(options: FakeKernelOptions = {}) {
@@ -47,6 +49,7 @@ export class FakeKernel implements Kernel {
     this.ports = new FakePorts(host);
     this.conntrack = new FakeConntrack(host);
     this.shaping = new FakeShaping(host);
+    this.tunnels = new FakeTunnels(host);
   }
 
   /** The steps that changed something so far, as in `create bridge pt-abc`. */

@@ -1,4 +1,5 @@
-// The request queue: everything we say to rtnetlink goes through here, one socket for all; and to conntrack, through another.
+// The request queue: everything we say to rtnetlink goes through here, one socket for all; and to conntrack and WireGuard,
+// through others.
 import {
   Flags,
   FlagsGet,
@@ -11,7 +12,7 @@ import {
 import { CLOSED, errorCode, KernelError, systemCode } from "../kernel-error.ts";
 import { closeNetlinkSocket, onOwnTurn, openNetlinkSocket } from "../netlink-socket.ts";
 import { NLMSG_DONE, NLMSG_ERROR, readAck, readDone, type Verdict } from "./reply.ts";
-import { openTrace } from "./trace.ts";
+import { openTrace, silent, type Trace } from "./trace.ts";
 
 export interface Request {
   /** For the error, as in `create bridge`. */
@@ -50,7 +51,7 @@ export class Requests implements Disposable {
   readonly #limits: RequestLimits;
   readonly #protocol: Protocol;
   readonly #opener: typeof openNetlinkSocket;
-  readonly #trace = openTrace();
+  readonly #trace: Trace;
   readonly #waiting: Job[] = [];
   readonly #flying = new Map<number, Job>();
   #socket: RawNetlinkSocket | undefined;
@@ -61,6 +62,8 @@ export class Requests implements Disposable {
   constructor(limits: Partial<RequestLimits> = {}, protocol: Protocol = Protocol.ROUTE, opener = openNetlinkSocket) {
     this.#limits = { ...LIMITS, ...limits };
     this.#protocol = protocol;
+    // WireGuard's private keys go this way, and belong in no log.
+    this.#trace = protocol === Protocol.GENERIC ? silent : openTrace();
     this.#opener = opener;
     this.#socket = this.#open();
   }

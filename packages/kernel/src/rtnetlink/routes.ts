@@ -59,7 +59,7 @@ export class RtRoutes implements Routes {
     }
   }
 
-  async #encode({ destination, link, via, source }: NewRoute, operation: string, isNew: boolean): Promise<Buffer> {
+  async #encode({ destination, link, via, source, metric, unreachable }: NewRoute, operation: string, isNew: boolean): Promise<Buffer> {
     const { address, prefixLength } = parseCidr(destination, operation, link);
     const { index } = await this.#links.find(link, operation);
     const isIPv4 = !address.includes(":");
@@ -71,12 +71,13 @@ export class RtRoutes implements Routes {
       table: TABLE_MAIN,
       ...(isNew && { protocol: "BOOT" }),
       scope,
-      type: "UNICAST",
+      type: unreachable ? "UNREACHABLE" : "UNICAST",
     };
     const attrs: rt.RouteAttrs = {
       ...(prefixLength > 0 && { dst: addressBytes(address) }),
       ...(via !== undefined && { gateway: addressBytes(via) }),
       ...(isNew && source !== undefined && { prefsrc: addressBytes(source) }),
+      ...(metric !== undefined && { priority: metric }),
       oif: index,
     };
     return encode((out) => rt.formatRouteMessage({ kind: "route", data, attrs }, out));

@@ -7,7 +7,8 @@ export interface Trace {
   readonly received: (message: NetlinkMessage) => void;
 }
 
-const silent: Trace = { sent: () => undefined, received: () => undefined };
+/** For sockets whose messages hold secrets. */
+export const silent: Trace = { sent: () => undefined, received: () => undefined };
 
 /** Reads the switch once, at the opening of a socket. */
 export function openTrace(environment = process.env, write = (line: string) => void process.stderr.write(line)): Trace {

@@ -20,7 +20,8 @@ export function encodeVxlan({ vni, local, port }: Vxlan): Buffer {
 export function decodeVxlan(data: Buffer): Vxlan {
   const { id = 0, local, local6, port } = ifla.parseVxlan(data);
   const address = local ?? local6;
-  return { vni: id, local: address ? addressText(address) : "", port: port?.readUInt16BE(0) ?? 0 };
+  // The kernel does not tell an address that is none.
+  return { vni: id, local: address ? addressText(address) : "::", port: port?.readUInt16BE(0) ?? 0 };
 }
 
 function bigEndian(port: number): Buffer {

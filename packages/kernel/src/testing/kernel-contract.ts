@@ -35,6 +35,27 @@ export function kernelContract(open: () => Promise<Subject>): void {
   nftablesContract(kernel, (commands) => subject.nftFromOutside(commands));
   portsContract(kernel);
 
+  describe("routes", () => {
+    it("to one destination are told apart by their metrics, and what has none may be unreachable", async () => {
+      const { links, routes, addresses } = kernel();
+      await links.createVeth({ name: "w0", up: true, peer: { name: "w1" } });
+      await addresses.add("w0", "fd00:40::1/128");
+      const far = { destination: "fd00:40::5/128", link: "w0", source: "fd00:40::1" };
+      expect(await routes.add({ ...far, metric: 20 })).toBe(true);
+      expect(await routes.add({ ...far, metric: 10 })).toBe(true);
+      expect(await routes.add({ ...far, metric: 10 })).toBe(false);
+      const rest = { destination: "fd00:40::/32", link: "lo", unreachable: true, metric: 2_000_000_000 } as const;
+      expect(await routes.add(rest)).toBe(true);
+      expect(await routes.add(rest)).toBe(false);
+      const told = (await routes.list(6)).filter(({ destination }) => destination === far.destination);
+      expect(told).toHaveLength(2);
+      expect(await routes.remove({ ...far, metric: 10 })).toBe(true);
+      expect(await routes.remove({ ...far, metric: 10 })).toBe(false);
+      expect(await routes.remove(rest)).toBe(true);
+      expect(await routes.remove(rest)).toBe(false);
+    });
+  });
+
   describe("sysctls", () => {
     it("tells whether a value was changed", async () => {
       const { sysctls } = kernel();

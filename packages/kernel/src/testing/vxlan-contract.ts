@@ -9,6 +9,7 @@ export function vxlanContract(kernel: () => Kernel): void {
     it.each([
       ["IPv4", "192.0.2.1"],
       ["IPv6", "2001:db8::1"],
+      ["IPv6 from whichever address", "::"],
     ])("are made as they are described, over %s", async (_, local) => {
       const bridge = await kernel().links.createBridge({ name: "pt-a" });
       const vxlan = { vni: 4242, local, port: 4790 };

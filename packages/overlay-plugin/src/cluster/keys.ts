@@ -1,5 +1,7 @@
 // How the cluster lies in the shared store: names of keys, and what their values say.
 
+import { asTunnelKey, type TunnelKey } from "../encryption/tunnel-key.ts";
+
 /** What all hosts of a network agree on. */
 export interface Agreement {
   readonly vni: number;
@@ -10,6 +12,10 @@ export interface Agreement {
   readonly subnets: readonly string[];
   /** Milliseconds. */
   readonly peerTimeout: number;
+  /** Missing when it is not. */
+  readonly encrypted?: true;
+  /** Of an encrypted network only; milliseconds, 0 for never. */
+  readonly rekey?: number;
 }
 
 /** `networks/<name>/agreed`: changed by compare-and-swap only. */
@@ -27,6 +33,8 @@ export interface HostEntry {
   /** Tells two hosts of the same name apart. */
   readonly id: string;
   readonly vtep: string;
+  /** Of a host with encrypted networks: one key, or while it changes two, the newer one first. */
+  readonly tunnels?: readonly TunnelKey[];
 }
 
 /** `networks/<name>/endpoints/<address>`: each address once in the cluster. */
@@ -61,7 +69,10 @@ export function addressIn(key: string): string | undefined {
 
 export function asHost(value: unknown): HostEntry | undefined {
   const entry = value as Partial<HostEntry> | null | undefined;
-  return typeof entry?.id === "string" && typeof entry.vtep === "string" ? (entry as HostEntry) : undefined;
+  if (typeof entry?.id !== "string" || typeof entry.vtep !== "string") return undefined;
+  const { id, vtep } = entry;
+  if (!Array.isArray(entry.tunnels)) return { id, vtep };
+  return { id, vtep, tunnels: entry.tunnels.map(asTunnelKey).filter((key) => key !== undefined) };
 }
 
 export function asEndpoint(value: unknown): EndpointEntry | undefined {

@@ -22,9 +22,11 @@ export interface NetworkWish {
   readonly port?: number;
   readonly mtu?: number;
   readonly peerTimeout?: number;
+  readonly encrypted?: boolean;
+  readonly rekey?: number;
 }
 
-export type Defaults = Pick<Agreement, "port" | "mtu" | "peerTimeout">;
+export type Defaults = Pick<Agreement, "port" | "mtu" | "peerTimeout" | "rekey">;
 
 /** Enough for as many networks with neighbouring numbers. */
 const VNI_ATTEMPTS = 1_000;
@@ -52,8 +54,9 @@ export async function join(
       continue;
     }
     const vni = wish.vni ?? candidateVni(wish.name, attempt);
-    const { internal, subnets, port, mtu, peerTimeout } = { ...defaults, ...wish };
-    const entry: NetworkEntry = { vni, port, mtu, internal, subnets, peerTimeout, members: [host] };
+    const { internal, subnets, port, mtu, peerTimeout, encrypted, rekey } = { ...defaults, ...wish };
+    const sealed = encrypted === true ? { encrypted, ...(rekey !== undefined && { rekey }) } : {};
+    const entry: NetworkEntry = { vni, port, mtu, internal, subnets, peerTimeout, ...sealed, members: [host] };
     const claim: VniEntry = { network: wish.name };
     const conditions: Condition[] = [
       { key, absent: true },
@@ -112,6 +115,8 @@ function mustAgree(entry: NetworkEntry, wish: NetworkWish): void {
     ["portolan.vxlan-port", wish.port ?? entry.port, entry.port],
     ["com.docker.network.driver.mtu", wish.mtu ?? entry.mtu, entry.mtu],
     ["portolan.peer-timeout", milliseconds(wish.peerTimeout ?? entry.peerTimeout), milliseconds(entry.peerTimeout)],
+    ["encrypted", wish.encrypted ?? entry.encrypted ?? false, entry.encrypted ?? false],
+    ["portolan.rekey", milliseconds(wish.rekey ?? entry.rekey ?? 0), milliseconds(entry.rekey ?? 0)],
   ];
   const differing = words.filter(([, here, there]) => here !== there);
   if (differing.length === 0) return;

@@ -1,15 +1,20 @@
 // The hosts of the cluster: where their packets go, and which of them have not been heard of for how long.
+import { isDeepStrictEqual } from "node:util";
 import { follow, type Following, type SharedStore } from "@portolan/state";
-import { ALIVE, asHost, HOSTS } from "./keys.ts";
+import type { TunnelKey } from "../encryption/tunnel-key.ts";
+import { ALIVE, asHost, HOSTS, type HostEntry } from "./keys.ts";
 
 export interface Peer {
   readonly vtep: string | undefined;
+  /** Newest first; none without encrypted networks. */
+  readonly tunnels: readonly TunnelKey[];
   /** Since when it has been away, in milliseconds of this process's clock; undefined while it is alive. */
   readonly awaySince: number | undefined;
 }
 
 interface MutablePeer {
   vtep: string | undefined;
+  tunnels: readonly TunnelKey[];
   awaySince: number | undefined;
 }
 
@@ -28,10 +33,10 @@ export class Peers implements AsyncDisposable {
     this.#following = [
       follow(store, HOSTS, {
         replaced: (entries) => {
-          const vteps = new Map(entries.map(({ key, value }) => [key.slice(HOSTS.length), asHost(value)?.vtep]));
-          for (const host of new Set([...this.#peers.keys(), ...vteps.keys()])) this.#setVtep(host, vteps.get(host));
+          const told = new Map(entries.map(({ key, value }) => [key.slice(HOSTS.length), asHost(value)]));
+          for (const host of new Set([...this.#peers.keys(), ...told.keys()])) this.#setEntry(host, told.get(host));
         },
-        changed: ({ key, value }) => this.#setVtep(key.slice(HOSTS.length), asHost(value)?.vtep),
+        changed: ({ key, value }) => this.#setEntry(key.slice(HOSTS.length), asHost(value)),
       }),
       follow(store, ALIVE, {
         replaced: (entries) => {
@@ -70,10 +75,11 @@ export class Peers implements AsyncDisposable {
     for (const following of this.#following) await following[Symbol.asyncDispose]();
   }
 
-  #setVtep(host: string, vtep: string | undefined): void {
+  #setEntry(host: string, { vtep, tunnels = [] }: Partial<HostEntry> = {}): void {
     const peer = this.#peer(host);
-    if (peer.vtep === vtep) return;
+    if (isDeepStrictEqual([peer.vtep, peer.tunnels], [vtep, tunnels])) return;
     peer.vtep = vtep;
+    peer.tunnels = tunnels;
     this.#tell(host);
   }
 
@@ -87,7 +93,7 @@ export class Peers implements AsyncDisposable {
   #peer(host: string): MutablePeer {
     const known = this.#peers.get(host);
     if (known) return known;
-    const peer: MutablePeer = { vtep: undefined, awaySince: this.#now() };
+    const peer: MutablePeer = { vtep: undefined, tunnels: [], awaySince: this.#now() };
     this.#peers.set(host, peer);
     return peer;
   }

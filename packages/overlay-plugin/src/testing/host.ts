@@ -48,7 +48,7 @@ export class TestHost implements AsyncDisposable {
       log: silentLogger,
       linkLocal: "169.254.53.53",
     };
-    this.overlay = await openOverlay({ ...parts, patience: NO_PATIENCE });
+    this.overlay = await openOverlay({ ...parts, patience: NO_PATIENCE, quietMs: 50 });
     await this.overlay.start();
   }
 
