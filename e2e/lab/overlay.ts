@@ -29,7 +29,7 @@ export async function createNetwork(host: Host, name: string, ...flags: string[]
   await host.docker(...createWords(host, name, ...flags));
 }
 
-export interface KeyFacts {
+interface KeyFacts {
   readonly key: string;
   /** Inside the tunnels. */
   readonly address: string;
@@ -49,7 +49,12 @@ export interface OverlayFacts {
     readonly encrypted: boolean;
     readonly trouble?: string;
   }[];
-  readonly peers: readonly { readonly host: string; readonly vtep: string; readonly alive: boolean; readonly keys: readonly KeyFacts[] }[];
+  readonly peers: readonly {
+    readonly host: string;
+    readonly vtep: string;
+    readonly alive: boolean;
+    readonly keys: readonly KeyFacts[];
+  }[];
   readonly pendingDeletes: readonly { readonly id: string; readonly trouble?: string }[];
   readonly staleEntries: number;
   readonly trouble?: string;

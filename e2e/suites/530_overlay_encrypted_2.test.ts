@@ -42,7 +42,8 @@ describeCluster(
       }
     }
 
-    const farAddress = (network: string, family: 4 | 6 = 4) => addressIn(on(2), network, nameOn(on(2), network), family);
+    const farAddress = (network: string, family: 4 | 6 = 4) =>
+      addressIn(on(2), network, nameOn(on(2), network), family);
     const fetch = async (network: string) =>
       fetchFrom(on(1), nameOn(on(1), network), await farAddress(network)).then((said) =>
         expect(said).toBe(nameOn(on(2), network)),
@@ -108,7 +109,14 @@ describeCluster(
 
     step("carries packets as large as its MTU says, and the sender hears at once of larger ones", async () => {
       await expectFit("hansa", MTU[4]);
-      const large = createWords(on(1), "skanor", "-o", "encrypted", "-o", `com.docker.network.driver.mtu=${MTU[4] + 1}`);
+      const large = createWords(
+        on(1),
+        "skanor",
+        "-o",
+        "encrypted",
+        "-o",
+        `com.docker.network.driver.mtu=${MTU[4] + 1}`,
+      );
       expect((await on(1).tryDocker(...large)).stderr).toContain(
         "an MTU of 1371, 70 bytes of VXLAN and 60 bytes of WireGuard make 1501, and the MTU of eth0 is 1500",
       );

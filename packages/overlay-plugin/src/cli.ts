@@ -23,7 +23,7 @@ const status = async ({ settings: { admin } }: CommandCall<CommonSettings>) =>
 
 /** How long ago the newest of these keys showed that its host has it; of this host's own, when it was made. */
 function proved(keys: OverlayStatus["peers"][number]["keys"]): string {
-  const times = keys.flatMap(({ handshake, since }) => (since ?? handshake ?? []));
+  const times = keys.flatMap(({ handshake, since }) => since ?? handshake ?? []);
   const [time] = times;
   if (time === undefined) return keys.length > 0 ? "not yet" : "";
   return `${Math.max(0, Math.round((Date.now() - Date.parse(time)) / 1000))} s ago`;

@@ -1,5 +1,15 @@
 // The options of `docker network create -d ts-overlay -o KEY=VALUE`. Keys of the built-in overlay driver are its own.
-import { boolean, dockerMtu, duration, integer, label, option, optionTable, PluginError, type OptionType } from "@portolan/sdk";
+import {
+  boolean,
+  dockerMtu,
+  duration,
+  integer,
+  label,
+  option,
+  optionTable,
+  PluginError,
+  type OptionType,
+} from "@portolan/sdk";
 import { LARGEST_VNI } from "./cluster/vni.ts";
 
 /** The built-in driver reads a list, one for each subnet; ours has one for the network, which is the first. */

@@ -83,7 +83,18 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const told = { host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption };
   const now = () => status({ ...told, staleEntries: () => stale });
   return {
-    driver: new OverlayDriver({ kernel, store: shared, networks, records, removal, encryption, locks, log, host, uplink }),
+    driver: new OverlayDriver({
+      kernel,
+      store: shared,
+      networks,
+      records,
+      removal,
+      encryption,
+      locks,
+      log,
+      host,
+      uplink,
+    }),
     locks,
     async start() {
       await guard.start();

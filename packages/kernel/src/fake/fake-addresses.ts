@@ -67,7 +67,8 @@ export class FakeRoutes implements Routes {
     parseCidr(destination, operation, link);
     await this.#host.enter(operation, link);
     if (!this.#host.links.has(link)) throw new KernelError({ operation, device: link, code: "ENODEV" });
-    if (this.extra.some((route) => route.destination === destination && this.#metrics.get(route) === metric)) return false;
+    if (this.extra.some((route) => route.destination === destination && this.#metrics.get(route) === metric))
+      return false;
     this.#host.step(`${operation} ${link}`);
     const route = { destination, link, table: TABLE_MAIN, ...(via !== undefined && { via }) };
     this.extra.push(route);

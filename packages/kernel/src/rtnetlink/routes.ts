@@ -59,7 +59,11 @@ export class RtRoutes implements Routes {
     }
   }
 
-  async #encode({ destination, link, via, source, metric, unreachable }: NewRoute, operation: string, isNew: boolean): Promise<Buffer> {
+  async #encode(
+    { destination, link, via, source, metric, unreachable }: NewRoute,
+    operation: string,
+    isNew: boolean,
+  ): Promise<Buffer> {
     const { address, prefixLength } = parseCidr(destination, operation, link);
     const { index } = await this.#links.find(link, operation);
     const isIPv4 = !address.includes(":");

@@ -56,7 +56,12 @@ export function tunnelsContract(kernel: () => Kernel): void {
       await tunnels.putPeer("wg0", { ...peer, publicKey: PEER });
       await tunnels.putPeer("wg0", { ...peer, publicKey: OTHER });
       const peers = (await tunnels.get("wg0"))?.peers.map(({ publicKey, allowed }) => [publicKey, allowed]);
-      expect(new Map(peers as [string, string[]][])).toEqual(new Map([[PEER, []], [OTHER, peer.allowed]]));
+      expect(new Map(peers as [string, string[]][])).toEqual(
+        new Map([
+          [PEER, []],
+          [OTHER, peer.allowed],
+        ]),
+      );
     });
 
     it("hold as many peers as there are hosts", async () => {

@@ -32,7 +32,10 @@ async function eventually(look: () => Promise<void> | void): Promise<void> {
 const ENCRYPTED = { encrypted: "" };
 /** The host's own keys as it shows them. */
 const keysOf = (host: TestHost) =>
-  host.overlay.status().peers.find(({ host: name }) => name === host.name)?.keys.map(({ key }) => key) ?? [];
+  host.overlay
+    .status()
+    .peers.find(({ host: name }) => name === host.name)
+    ?.keys.map(({ key }) => key) ?? [];
 const links = async (host: TestHost) => (await host.kernel.links.list()).map(({ name }) => name);
 const tunnelLinks = async (host: TestHost) => (await links(host)).filter((name) => name.startsWith("pg-"));
 const ways = async (host: TestHost) => new Set(Object.values(await host.told("net")));
@@ -72,7 +75,9 @@ describe("an encrypted network", () => {
     await one.create("plain");
     await two.create("plain");
     await one.attach("plain", "cat", 7);
-    await eventually(async () => expect(new Set(Object.values(await two.told("plain")))).toEqual(new Set(["192.0.2.1"])));
+    await eventually(async () =>
+      expect(new Set(Object.values(await two.told("plain")))).toEqual(new Set(["192.0.2.1"])),
+    );
     expect(one.overlay.status().networks.map(({ encrypted, mtu }) => [encrypted, mtu])).toEqual([
       [true, 1370],
       [false, 1450],
@@ -203,7 +208,8 @@ describe("a new key", () => {
   it("is had by both hosts at once", async () => {
     await together();
     await Promise.all([one.overlay.rekey(), two.overlay.rekey()]);
-    for (const host of [one, two]) await eventually(async () => expect(await tunnelLinks(host)).toEqual(["pg-tunnel1"]));
+    for (const host of [one, two])
+      await eventually(async () => expect(await tunnelLinks(host)).toEqual(["pg-tunnel1"]));
     await sendsTo(two, keysOf(one)[0]);
   });
 
