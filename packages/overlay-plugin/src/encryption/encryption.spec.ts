@@ -175,10 +175,11 @@ describe("a new key", () => {
     const [before] = keysOf(one);
     const seen = new Set<string>();
     const watching = (async () => {
-      for (const end = Date.now() + 600; Date.now() < end; await sleep(2)) {
+      for (const end = Date.now() + 600; Date.now() < end;) {
         const told = await ways(two);
         expect(told.size).toBe(1);
         for (const way of told) seen.add(way);
+        await sleep(2);
       }
     })();
     await one.overlay.rekey();

@@ -34,7 +34,6 @@ export function newPrivateKey(): Buffer {
 export function asTunnelKey(value: unknown): TunnelKey | undefined {
   const { key, port } = (value ?? {}) as Partial<TunnelKey>;
   if (typeof key !== "string" || Buffer.from(key, "base64").length !== KEY_LENGTH) return undefined;
-  return Number.isInteger(port) && (port as number) > 0 && (port as number) < 65536
-    ? { key, port: port as number }
-    : undefined;
+  if (typeof port !== "number" || !Number.isInteger(port) || port < 1 || port > 65535) return undefined;
+  return { key, port };
 }
