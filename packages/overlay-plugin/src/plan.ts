@@ -89,7 +89,7 @@ export function planNetwork(
 export function mustBeAbleTo(cannotEncrypt: string | undefined): void {
   if (cannotEncrypt === undefined) return;
   throw new PluginError(`option "encrypted": ${cannotEncrypt}`, {
-    hint: "Linux has had WireGuard since 5.6, as the module wireguard. Without, make the network on other hosts only.",
+    hint: "Linux has had WireGuard since 5.6, as the module wireguard. A host without it cannot have this network.",
   });
 }
 

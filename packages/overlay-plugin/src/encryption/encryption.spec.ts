@@ -123,6 +123,11 @@ describe("an encrypted network", () => {
     await eventually(() => expect(one.overlay.status().networks[0]?.hosts).toEqual(["one"]));
   });
 
+  it("is refused where IPv6 is switched off", async () => {
+    await two.kernel.sysctls.set("net/ipv6/conf/lo/disable_ipv6", "1");
+    await expect(two.create("net", ENCRYPTED)).rejects.toThrow("this host has IPv6 switched off on its link lo");
+  });
+
   it.each([
     [{ encrypted: "maybe" }, "Give true, false or nothing"],
     [{ "portolan.rekey": "1h" }, "only an encrypted network has keys"],

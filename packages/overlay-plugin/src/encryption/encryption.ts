@@ -32,6 +32,8 @@ const QUIET_MS = 10_000;
 const AWAY_MS = 5_000;
 /** Between two looks while a key changes. */
 const SOON_MS = 250;
+const IMPATIENT_MS = 60_000;
+const LATER_MS = 5_000;
 const REJECTED_ROUTE = { destination: TUNNEL_ADDRESSES, link: "lo", unreachable: true, metric: 2_000_000_000 } as const;
 
 export const isSealed = ({ encrypted, progress }: NetworkRecord) => encrypted === true && progress !== "removing";
@@ -64,6 +66,8 @@ export class Encryption implements AsyncDisposable {
   #rekeyWanted = false;
   /** Why the cluster was not told at the last attempt. */
   #away: { readonly error: unknown; readonly since: number } | undefined;
+  /** Since when a key has been changing. */
+  #awaiting: number | undefined;
   #quiet: { readonly received: number; readonly since: number } | undefined;
 
   constructor(parts: EncryptionParts) {
@@ -95,8 +99,8 @@ export class Encryption implements AsyncDisposable {
   async refusal(): Promise<string | undefined> {
     const { tunnels, sysctls } = this.#parts.kernel;
     if (!(await tunnels.areAvailable())) return "this host's kernel has no WireGuard";
-    if ((await sysctls.get("net/ipv6/conf/all/disable_ipv6")) === undefined)
-      return "this host's kernel has no IPv6, by which hosts call each other inside the tunnels";
+    if ((await sysctls.get("net/ipv6/conf/lo/disable_ipv6")) !== "0")
+      return "this host has IPv6 switched off on its link lo, and hosts call each other by it inside the tunnels";
     return undefined;
   }
 
@@ -208,8 +212,22 @@ export class Encryption implements AsyncDisposable {
       this.#becomeReady();
       if (told === undefined) await this.#retire(ends);
     }
-    if (this.#own.length > 1 || ends.some(({ isOldest }) => !isOldest)) this.#soon(SOON_MS);
+    this.#lookAgain(ends);
     if (told !== undefined) this.#complain(told);
+  }
+
+  /** While a key changes, here or on a host that is there: soon at first, and not for ever. */
+  #lookAgain(ends: readonly FarEnd[]): void {
+    const isAwaited = (end: FarEnd) =>
+      !end.isOldest &&
+      this.#parts.peers.get(end.host)?.awaySince === undefined &&
+      this.#own.every((own) => handshake(own, end) === undefined);
+    if (this.#own.length < 2 && !ends.some(isAwaited)) {
+      this.#awaiting = undefined;
+      return;
+    }
+    this.#awaiting ??= performance.now();
+    this.#soon(performance.now() - this.#awaiting < IMPATIENT_MS ? SOON_MS : LATER_MS);
   }
 
   /** Routes and, for each host, the newest of its keys that has proved itself. */

@@ -9,6 +9,9 @@ import { schema } from "../records.ts";
 /** Nothing is looked at in the background; tests call `look` themselves. */
 const NO_PATIENCE: Patience = { secondLookMs: 1e9, lookMs: 1e9, missingMs: 0, homeMs: 0 };
 
+/** Networks of one host have subnets of their own: all but `plain` have 10.9.0.0/16. */
+const numberOf = (group: string) => (group === "plain" ? 8 : 9);
+
 export const networkId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "0") as NetworkId;
 const endpointId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "f") as EndpointId;
 
@@ -70,8 +73,8 @@ export class TestHost implements AsyncDisposable {
           ...{ enableIPv4: true, enableIPv6: true, internal, other: {} },
           driverOpts: { "portolan.network": group, ...options },
         },
-        ipv4: pool("10.9.0.0/16", "10.9.0.1/16"),
-        ipv6: pool("fd00:9::/64", "fd00:9::1/64"),
+        ipv4: pool(`10.${numberOf(group)}.0.0/16`, `10.${numberOf(group)}.0.1/16`),
+        ipv6: pool(`fd00:${numberOf(group)}::/64`, `fd00:${numberOf(group)}::1/64`),
       },
       call,
     );
@@ -88,7 +91,8 @@ export class TestHost implements AsyncDisposable {
     number: number,
     driverOpts: Readonly<Record<string, string>> = {},
   ): Promise<void> {
-    const [address, addressIPv6] = [Cidr.parse(`10.9.0.${number}/16`), Cidr.parse(`fd00:9::${number}/64`)];
+    const net = numberOf(group);
+    const [address, addressIPv6] = [Cidr.parse(`10.${net}.0.${number}/16`), Cidr.parse(`fd00:${net}::${number}/64`)];
     const ids = { networkId: networkId(group), endpointId: endpointId(name) };
     const options = { ...nothing, dnsServers: [], driverOpts };
     await this.overlay.driver.createEndpoint({ ...ids, interface: { address, addressIPv6 }, options }, call);
