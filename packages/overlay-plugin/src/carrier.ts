@@ -7,6 +7,8 @@ import { follow, type Following, type SharedStore } from "@portolan/state";
 import { announce, withdraw, type Announcement } from "./cluster/announce.ts";
 import { agreedKey, asNetwork, networkRoot, type EndpointEntry, type NetworkEntry } from "./cluster/keys.ts";
 import { join } from "./cluster/membership.ts";
+import { NameIndex } from "./names/name-index.ts";
+import { namesOf } from "./names/names-of.ts";
 import type { Peers } from "./cluster/peers.ts";
 import type { Encryption } from "./encryption/encryption.ts";
 import { Forwarding, type Repair } from "./forwarding.ts";
@@ -29,6 +31,8 @@ export interface CarrierParts {
 export class Carrier implements AsyncDisposable {
   readonly network: NetworkRecord;
   readonly forwarding: Forwarding;
+  /** Of containers on all hosts, as the cluster has them. */
+  readonly names = new NameIndex();
   readonly #parts: CarrierParts;
   readonly #following: Following;
   readonly #listening: readonly Disposable[];
@@ -43,7 +47,13 @@ export class Carrier implements AsyncDisposable {
     const isLocal = (address: string) => records.endpointsOf(id).some(({ addresses }) => addresses.includes(address));
     const viaOf = (other: string) => (encrypted ? encryption.addressOf(other) : plainAddressOf(peers, other, vtep));
     const isReady = () => !encrypted || encryption.ready;
-    this.forwarding = new Forwarding({ kernel, peers, log, host, viaOf, isReady, peerTimeout, isLocal });
+    // What this host has itself is in its records, which know better.
+    const onEntry = (address: string, entry: EndpointEntry | undefined) =>
+      this.names.set(
+        address,
+        entry && entry.host !== host ? { addresses: [address], names: entry.names ?? [] } : undefined,
+      );
+    this.forwarding = new Forwarding({ kernel, peers, log, host, viaOf, isReady, peerTimeout, isLocal, onEntry });
     this.#listening = [
       peers.listen((peer) => this.#peerChanged(peer)),
       encryption.listen((peer) => {
@@ -80,8 +90,11 @@ export class Carrier implements AsyncDisposable {
     return this.forwarding.attach(link);
   }
 
-  announcement({ id, addresses, mac, names }: EndpointRecord): Announcement {
-    const entry: EndpointEntry = { host: this.#parts.host, endpoint: id.slice(0, 12), mac, ...(names && { names }) };
+  announcement(record: EndpointRecord): Announcement {
+    const { id, addresses, mac } = record;
+    const names = namesOf(record);
+    const told = names.length > 0 ? { names } : {};
+    const entry: EndpointEntry = { host: this.#parts.host, endpoint: id.slice(0, 12), mac, ...told };
     return { network: this.network.name, addresses, entry };
   }
 

@@ -30,7 +30,7 @@ function proved(keys: OverlayStatus["peers"][number]["keys"]): string {
 }
 
 export const commands = {
-  networks: shows({ summary: "The networks that this host carries." }, status, ({ networks, trouble }) =>
+  networks: shows({ summary: "The networks that this host carries." }, status, ({ networks, trouble, names }) =>
     [
       textTable(
         ["NETWORK", "ID", "VNI", "PORT", "MTU", "SUBNETS", "HOSTS", "HERE", "ELSEWHERE", "TROUBLE"],
@@ -41,6 +41,8 @@ export const commands = {
         ]),
       ),
       ...(trouble === undefined ? [] : [`The cluster: ${trouble}`]),
+      ...names.troubles.map((why) => `Names: ${why}`),
+      ...(names.docker === undefined ? [] : [`Names: does not hear from Docker: ${names.docker}`]),
     ].join("\n"),
   ),
   peers: shows({ summary: "The hosts of the cluster, and which of them are away." }, status, ({ peers, host }) =>

@@ -44,6 +44,8 @@ export interface DriverParts {
   readonly host: string;
   /** As it is now: its MTU may have changed. */
   readonly uplink: () => Promise<Uplink>;
+  /** Where this host answers the names of all its networks. */
+  readonly linkLocal: string;
 }
 
 export class OverlayDriver implements NetworkDriver {
@@ -144,6 +146,7 @@ export class OverlayDriver implements NetworkDriver {
     await records.putEndpoint({
       ...plan.record,
       ...(before?.sandbox !== undefined && { sandbox: before.sandbox }),
+      ...(before?.learned && { learned: before.learned }),
       progress: "made",
     });
     undo.commit();
@@ -158,8 +161,8 @@ export class OverlayDriver implements NetworkDriver {
   }
 
   async join({ endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
-    const { records } = this.#parts;
-    const { record, reply } = planJoin(records.endpoint(endpointId), sandboxKey);
+    const { records, linkLocal } = this.#parts;
+    const { record, reply } = planJoin(records.endpoint(endpointId), sandboxKey, linkLocal, records.endpoints);
     await records.putEndpoint(record);
     return reply;
   }

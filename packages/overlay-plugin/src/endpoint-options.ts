@@ -2,7 +2,7 @@
 import { option, optionTable, type OptionType } from "@portolan/sdk";
 
 /** As a resolver compares them: in lower case. Underscores are no host's, but containers' names have them. */
-const HOST_NAME = /^(?=.{1,253}$)[a-z\d_]([a-z\d_-]{0,61}[a-z\d_])?(\.[a-z\d_]([a-z\d_-]{0,61}[a-z\d_])?)*$/;
+export const HOST_NAME = /^(?=.{1,253}$)[a-z\d_]([a-z\d_-]{0,61}[a-z\d_])?(\.[a-z\d_]([a-z\d_-]{0,61}[a-z\d_])?)*$/;
 /** All of them are in each of the endpoint's entries in the store. */
 const MOST_NAMES = 16;
 

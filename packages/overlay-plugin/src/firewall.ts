@@ -6,34 +6,38 @@ export const TABLE = "inet portolan-overlay";
 
 /** Packets of one container's questions in a second; what is more is dropped before it costs anything. */
 const QUESTIONS = 500;
+/** No more at once than leave room in a socket's buffer for the others'. */
+const BURST = 64;
 
 /**
  * A bridged frame passes `forward` with the bridge as both links where br_netfilter is on. Everything else there came out
  * of a network by the host's routing, or would go into one: containers have docker_gwbridge for that.
  */
-const RULES = `
+const rules = (linkLocal: string) => `
   set asking4 {
     type ipv4_addr
     size 65535
     flags dynamic,timeout
-    timeout 1m
+    timeout 10s
   }
   set asking6 {
     type ipv6_addr
     size 65535
     flags dynamic,timeout
-    timeout 1m
+    timeout 10s
   }
   chain question {
     fib saddr . iif oif missing drop comment "what does not come from where its answer would go"
-    add @asking4 { ip saddr limit rate over ${QUESTIONS}/second burst ${QUESTIONS} packets } drop
-    add @asking6 { ip6 saddr limit rate over ${QUESTIONS}/second burst ${QUESTIONS} packets } drop
+    add @asking4 { ip saddr limit rate over ${QUESTIONS}/second burst ${BURST} packets } drop
+    add @asking6 { ip6 saddr limit rate over ${QUESTIONS}/second burst ${BURST} packets } drop
     accept
   }
   chain input {
     type filter hook input priority 0; policy accept;
     iifname . ip daddr @resolvers4 meta l4proto { tcp, udp } th dport 53 jump question
     iifname . ip6 daddr @resolvers6 meta l4proto { tcp, udp } th dport 53 jump question
+    ip daddr ${linkLocal} meta l4proto { tcp, udp } th dport 53 meta iifkind "bridge" iifname != "${BRIDGE_PREFIX}*" jump question
+    ip daddr ${linkLocal} iifname != "lo" drop comment "for containers, not for the host's neighbours"
     iifname "${BRIDGE_PREFIX}*" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
     iifname "${BRIDGE_PREFIX}*" drop comment "the host is no member of the networks"
   }
@@ -68,10 +72,13 @@ const SETS: Readonly<Record<string, { readonly type: string; readonly of: Elemen
 
 export class Firewall {
   readonly #kernel: Kernel;
+  readonly #rulesText: string;
   #rules: string | undefined;
 
-  constructor(kernel: Kernel) {
+  /** @param linkLocal where this host answers the names of all its networks */
+  constructor(kernel: Kernel, linkLocal: string) {
     this.#kernel = kernel;
+    this.#rulesText = rules(linkLocal);
   }
 
   /** The whole table anew, in one transaction. */
@@ -80,13 +87,9 @@ export class Firewall {
       const elements = written(members.flatMap(of));
       return `  set ${name} {\n    type ${type}\n${elements === "" ? "" : `    elements = { ${elements} }\n`}  }\n`;
     });
-    const table = `table ${TABLE} {\n${sets.join("")}${RULES}\n}\n`;
+    const table = `table ${TABLE} {\n${sets.join("")}${this.#rulesText}\n}\n`;
     await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}\n${table}`);
     this.#rules = await this.#readRules();
-  }
-
-  async uninstall(): Promise<void> {
-    await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}`);
   }
 
   /** An element that is there already is no error. */
@@ -133,6 +136,11 @@ export class Firewall {
       throw error;
     }
   }
+}
+
+/** Takes the table back, whoever installed it. */
+export async function uninstallFirewall(kernel: Kernel): Promise<void> {
+  await kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}`);
 }
 
 /** As commands name them: one for each set that has any. */

@@ -18,6 +18,8 @@ export interface ForwardingParts {
   readonly peerTimeout: number;
   /** Whether a container of this host has the address, whatever the cluster says. */
   readonly isLocal: (address: string) => boolean;
+  /** Called for each entry that came, changed or went. */
+  readonly onEntry?: (address: string, entry: EndpointEntry | undefined) => void;
   readonly now?: () => number;
 }
 
@@ -160,6 +162,11 @@ export class Forwarding {
     return { stale, missing };
   }
 
+  /** Whether packets for an address of the cluster's are sent anywhere: its host is there, or was until lately. */
+  reaches(address: string): boolean {
+    return this.#wanted(address) !== undefined;
+  }
+
   /** The link is gone. */
   detach(): void {
     this.#link = undefined;
@@ -173,6 +180,7 @@ export class Forwarding {
       const ofHost = this.#byHost.get(entry.host) ?? new Set();
       this.#byHost.set(entry.host, ofHost.add(address));
     } else this.#entries.delete(address);
+    this.#parts.onEntry?.(address, entry);
     this.#due.add(address);
   }
 

@@ -21,7 +21,8 @@ const description = { name: "ts-overlay", version, summary, settings, commands: 
 
 await runPlugin(description, async (plugin) => {
   const { name, logger, metrics, listen } = plugin;
-  const { stateDir, admin, hostName: host, vtep, wireguardPort, dnsAddress: linkLocal } = plugin.settings;
+  const { stateDir, admin, hostName: host, vtep, wireguardPort, dockerSocket } = plugin.settings;
+  const { dnsAddress: linkLocal, hostDns: hostStub } = plugin.settings;
   try {
     await using kernel = await openKernel({ forwardChain: FORWARD_CHAIN });
     const { store, quarantined } = await openStore({ path: join(stateDir, "state.db"), schema });
@@ -33,7 +34,8 @@ await runPlugin(description, async (plugin) => {
       ? new SharedMemory().connect("this host alone")
       : new EtcdStore({ ...access, root: "/portolan/overlay/" });
     await using overlay = await openOverlay({
-      ...{ kernel, store, shared, alone, host, vtep, wireguardPort, linkLocal, log: logger, metrics },
+      ...{ kernel, store, shared, alone, host, vtep, wireguardPort },
+      ...{ linkLocal, hostStub, dockerSocket, log: logger, metrics },
     });
     const { driver, locks } = overlay;
 

@@ -18,6 +18,8 @@ export interface NetworksParts extends CarrierParts {
   readonly linkLocal: string;
   /** Counts entries that led to where nothing is. */
   readonly onStale: (count: number) => void;
+  /** Called when a network has been brought up or goes. */
+  readonly onNetworks: () => Promise<void>;
 }
 
 export class Networks implements AsyncDisposable {
@@ -50,6 +52,7 @@ export class Networks implements AsyncDisposable {
       log.info(`put right what the kernel knew of other hosts: ${stale} stale, ${missing} missing`, {
         network: record.id,
       });
+    await this.#parts.onNetworks();
   }
 
   /** @throws StoreAway when everything is gone here, but the cluster could not be told */
@@ -73,5 +76,6 @@ export class Networks implements AsyncDisposable {
     const carrier = this.#carriers.get(id);
     this.#carriers.delete(id);
     await carrier?.[Symbol.asyncDispose]();
+    await this.#parts.onNetworks();
   }
 }

@@ -9,6 +9,12 @@ import { OverlayDriver } from "./driver.ts";
 import { Encryption } from "./encryption/encryption.ts";
 import { Firewall } from "./firewall.ts";
 import { FirewallGuard } from "./guard.ts";
+import { Directory } from "./names/directory.ts";
+import { DockerApi } from "./names/docker-api.ts";
+import { DockerNames } from "./names/docker-names.ts";
+import { learnInto } from "./names/learn.ts";
+import { listen } from "./names/resolver.ts";
+import { Resolvers } from "./names/resolvers.ts";
 import { Networks } from "./networks.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
 import { Records, type HostRecord } from "./records.ts";
@@ -30,6 +36,12 @@ export interface OverlayOptions {
   readonly vtep?: string | undefined;
   /** Where this host answers the names of all its networks; an IPv4 address. */
   readonly linkLocal: string;
+  /** Whether this host itself may ask for names. */
+  readonly hostStub?: boolean;
+  /** Docker's own, where containers' names are to be learned from it. */
+  readonly dockerSocket?: string | undefined;
+  /** Opens sockets; another one in tests, whose kernel has no addresses to listen at. */
+  readonly listen?: typeof listen;
   readonly log: Logger;
   readonly metrics?: Metrics;
   readonly patience?: Patience;
@@ -63,7 +75,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const uplink = () => findUplink(kernel, options.vtep, alone);
   const { vtep } = await uplink();
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
-  const firewall = new Firewall(kernel);
+  const firewall = new Firewall(kernel, linkLocal);
   const presence = new Presence({ store: shared, host, entry: { id: await hostId(store), vtep } });
   const peers = new Peers(shared);
   const encryption = new Encryption({
@@ -74,13 +86,31 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     ...{ kernel, store: shared, peers, records, locks, log, host, vtep, linkLocal, firewall, encryption },
     onReplaced: (carrier) => reconciler.repairSoon(carrier),
     onStale: (count) => (stale += count),
+    onNetworks: () => resolvers.ensure(),
+  });
+  const directory = new Directory({ records, carriers: () => networks.carriers });
+  const resolvers = new Resolvers({
+    ...{ carriers: () => networks.carriers, directory, linkLocal, log },
+    ...{ hostStub: options.hostStub ?? false, listen: options.listen ?? listen, metrics },
   });
   const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
+  const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
   const guard = new FirewallGuard({ kernel, firewall, encryption, records, locks, log, linkLocal });
+  const learner =
+    options.dockerSocket === undefined
+      ? undefined
+      : new DockerNames({
+          api: new DockerApi(options.dockerSocket),
+          learn: learnInto({ records, networks, locks, store: shared, log }),
+          log,
+        });
   const reconciler: Reconciler = new Reconciler({
     ...{ kernel, networks, presence, encryption, records, removal, locks, log, patience },
   });
-  const told = { host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption };
+  const told = {
+    ...{ host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
+    ...{ resolvers, learner },
+  };
   const now = () => status({ ...told, staleEntries: () => stale });
   return {
     driver: new OverlayDriver({
@@ -94,11 +124,13 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       log,
       host,
       uplink,
+      linkLocal,
     }),
     locks,
     async start() {
       await guard.start();
       await reconciler.start();
+      learner?.start();
     },
     async look() {
       await reconciler.look();
@@ -112,6 +144,8 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     },
     endpoints: (network) => endpoints({ records, networks }, network),
     async [Symbol.asyncDispose]() {
+      await learner?.[Symbol.asyncDispose]();
+      await resolvers[Symbol.asyncDispose]();
       await reconciler[Symbol.asyncDispose]();
       await guard[Symbol.asyncDispose]();
       await networks[Symbol.asyncDispose]();

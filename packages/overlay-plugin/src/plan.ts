@@ -177,14 +177,28 @@ export function planEndpoint(
   };
 }
 
-/** Without a gateway: dockerd gives the container one on docker_gwbridge, unless the network is internal. @throws PluginError */
+/**
+ * With a route to where this host answers names, so that they are asked for from the container's address in the network.
+ * Without a gateway: dockerd gives the container one on docker_gwbridge, unless the network is internal.
+ * @param all the records of this host's endpoints
+ * @throws PluginError
+ */
 export function planJoin(
   endpoint: EndpointRecord | undefined,
   sandbox: string,
+  linkLocal: string,
+  all: readonly EndpointRecord[],
 ): { readonly record: EndpointRecord; readonly reply: JoinReply } {
   if (endpoint?.progress !== "made") throw unknownEndpoint();
+  const hasIPv4 = ({ addresses }: EndpointRecord) => addresses.some((address) => !address.includes(":"));
+  // A second route to the same address would be refused, and with it the container.
+  const isLed = all.some((other) => other.id !== endpoint.id && other.sandbox === sandbox && hasIPv4(other));
+  const route = { destination: Cidr.parse(`${linkLocal}/32`) };
   return {
     record: { ...endpoint, sandbox },
-    reply: { interfaceName: { srcName: peerName(endpoint.id), dstPrefix: "eth" } },
+    reply: {
+      interfaceName: { srcName: peerName(endpoint.id), dstPrefix: "eth" },
+      ...(hasIPv4(endpoint) && !isLed && { staticRoutes: [route] }),
+    },
   };
 }

@@ -5,7 +5,7 @@ import type { Command } from "@portolan/sdk";
 import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { removeTunnelRules } from "./encryption/encryption.ts";
-import { Firewall } from "./firewall.ts";
+import { uninstallFirewall } from "./firewall.ts";
 import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
 import { schema } from "./records.ts";
 
@@ -33,7 +33,7 @@ async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly str
       removed.push(name);
   }
   await removeTunnelRules(kernel);
-  await new Firewall(kernel).uninstall();
+  await uninstallFirewall(kernel);
   await kernel.forwardAccept.remove(BRIDGE_PREFIX);
   await removeStore(path);
   return removed;

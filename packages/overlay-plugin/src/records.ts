@@ -31,6 +31,8 @@ export interface EndpointRecord {
   readonly mac: string;
   /** By which other containers of the network find it, as its options say. */
   readonly names?: readonly string[];
+  /** What Docker calls its container. */
+  readonly learned?: readonly string[];
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
   readonly trouble?: string;
@@ -47,6 +49,7 @@ export class Records {
   readonly #store: Store;
   readonly #networks: Map<NetworkId, NetworkRecord>;
   readonly #endpoints: Map<EndpointId, EndpointRecord>;
+  #version = 0;
 
   private constructor(
     store: Store,
@@ -66,6 +69,11 @@ export class Records {
       new Map(networks.map(([, record]) => [record.id, record])),
       new Map(endpoints.map(([, record]) => [record.id, record])),
     );
+  }
+
+  /** Another one after each change of an endpoint. */
+  get version(): number {
+    return this.#version;
   }
 
   network(id: NetworkId): NetworkRecord | undefined {
@@ -98,6 +106,7 @@ export class Records {
   async putEndpoint(record: EndpointRecord): Promise<void> {
     await this.#store.commit([{ collection: "endpoints", key: record.id, value: record }]);
     this.#endpoints.set(record.id, record);
+    this.#version += 1;
   }
 
   async forgetNetwork(id: NetworkId): Promise<void> {
@@ -108,5 +117,6 @@ export class Records {
   async forgetEndpoint(id: EndpointId): Promise<void> {
     await this.#store.commit([{ collection: "endpoints", key: id, value: undefined }]);
     this.#endpoints.delete(id);
+    this.#version += 1;
   }
 }

@@ -1,5 +1,5 @@
 // The settings that ts-overlay has beside those of every plugin.
-import { address, integer, storeSettings } from "@portolan/sdk";
+import { address, boolean, integer, path, storeSettings } from "@portolan/sdk";
 
 export const settings = {
   ...storeSettings,
@@ -9,6 +9,19 @@ export const settings = {
     type: address(4),
     default: "169.254.53.53",
     help: "Where this host answers names to containers of all its networks: daemon.json may name it once for all.",
+  },
+  hostDns: {
+    flag: "host-dns",
+    type: boolean,
+    default: false,
+    help: "Also answers names at 127.0.53.53, for this host's /etc/resolv.conf: to whatever asks by way of the host.",
+  },
+  dockerSocket: {
+    flag: "docker-socket",
+    value: "PATH",
+    type: path,
+    defaultText: "none: containers have the names of their options only",
+    help: "Docker's own socket, by which containers' names and aliases are learned.",
   },
   vtep: {
     flag: "vtep",

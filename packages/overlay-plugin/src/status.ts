@@ -6,6 +6,8 @@ import { TABLE } from "./firewall.ts";
 import type { FirewallGuard } from "./guard.ts";
 import { tunnelAddress, type TunnelKey } from "./encryption/tunnel-key.ts";
 import { bridgeName, vxlanName } from "./naming.ts";
+import type { DockerNames } from "./names/docker-names.ts";
+import type { Resolvers } from "./names/resolvers.ts";
 import type { Networks } from "./networks.ts";
 import type { Reconciler } from "./reconcile.ts";
 import type { NetworkRecord, Records } from "./records.ts";
@@ -23,6 +25,8 @@ export interface StatusParts {
   readonly reconciler: Reconciler;
   readonly encryption: Encryption;
   readonly staleEntries: () => number;
+  readonly resolvers: Resolvers;
+  readonly learner?: DockerNames | undefined;
 }
 
 export type OverlayStatus = ReturnType<typeof status>;
@@ -55,6 +59,8 @@ export function status(parts: StatusParts) {
     strays: reconciler.strays,
     /** Entries for containers on other hosts that had to be removed because they led to where nothing was. */
     staleEntries: staleEntries(),
+    /** Where containers' questions for names are answered, and how many came to which end. */
+    names: { ...parts.resolvers.state, docker: parts.learner?.trouble },
     firewall: { table: TABLE, ...guard.state },
   };
 }

@@ -1,4 +1,4 @@
-import { integer, text } from "./option-types.ts";
+import { boolean, integer, text } from "./option-types.ts";
 import { readSettings } from "./settings.ts";
 
 const description = {
@@ -28,6 +28,17 @@ test("a flag beats the environment, which beats the default", () => {
   expect(read(["--state-dir", "/b", "--log-level=debug"], environment)).toMatchObject({
     settings: { stateDir: "/b", pools: 16, socket: "/e.sock", logLevel: "debug" },
   });
+});
+
+test("a flag without a value is true when it is given, and the environment says it in words", () => {
+  const stub = { flag: "stub", type: boolean, default: false, help: "A stub." };
+  const readStub = (args: readonly string[], environment: NodeJS.ProcessEnv = {}) =>
+    readSettings({ ...description, settings: { stub } }, args, environment);
+  expect(readStub([])).toMatchObject({ settings: { stub: false } });
+  expect(readStub(["--stub"])).toMatchObject({ settings: { stub: true } });
+  expect(readStub([], { PORTOLAN_STUB: "1" })).toMatchObject({ settings: { stub: true } });
+  const help = readStub(["--help"]);
+  expect(help.kind === "print" && help.text).toMatch(/^ +--stub +PORTOLAN_STUB +A stub\. Default: false\.$/m);
 });
 
 test("a flag that may be repeated is joined, as it is written in the environment", () => {

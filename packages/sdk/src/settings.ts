@@ -7,8 +7,8 @@ import { oneOf, path, type OptionType } from "./option-types.ts";
 export interface SettingDeclaration<T> {
   /** Without the dashes: `state-dir`. The environment variable follows from it: `PORTOLAN_STATE_DIR`. */
   readonly flag: string;
-  /** What `--help` shows for the value: `DIR`. */
-  readonly value: string;
+  /** What `--help` shows for the value: `DIR`. A flag without one stands for `true`. */
+  readonly value?: string;
   readonly type: OptionType<T>;
   readonly default?: T;
   /** What `--help` shows as default, where that depends on something. */
@@ -151,8 +151,8 @@ type Flags = Record<string, { type: "string" | "boolean"; short?: string; multip
 
 function flagsOf(declarations: SettingDeclarations, commandFlags: readonly string[]): Flags {
   const flags: Flags = { help: { type: "boolean", short: "h" }, version: { type: "boolean" } };
-  for (const { flag, joinedBy } of Object.values(declarations)) {
-    flags[flag] = { type: "string", multiple: joinedBy !== undefined };
+  for (const { flag, value, joinedBy } of Object.values(declarations)) {
+    flags[flag] = { type: value === undefined ? "boolean" : "string", multiple: joinedBy !== undefined };
   }
   for (const flag of commandFlags) flags[flag] = { type: "boolean" };
   return flags;
@@ -160,7 +160,7 @@ function flagsOf(declarations: SettingDeclarations, commandFlags: readonly strin
 
 function textOf(given: string | boolean | (string | boolean)[] | undefined, joinedBy: string): string | undefined {
   if (Array.isArray(given)) return given.join(joinedBy);
-  return typeof given === "string" ? given : undefined;
+  return given === undefined ? undefined : String(given);
 }
 
 function variableOf(flag: string): string {
@@ -181,7 +181,7 @@ function helpText<S>(
   const rows = Object.values(declarations).map(({ flag, value, help, default: fallback, defaultText }) => {
     const shown = defaultText ?? (fallback === undefined ? undefined : String(fallback));
     const tail = shown === undefined ? "" : ` Default: ${shown}.`;
-    return [`--${flag} ${value}`, variableOf(flag), `${help}${tail}`];
+    return [value === undefined ? `--${flag}` : `--${flag} ${value}`, variableOf(flag), `${help}${tail}`];
   });
   const verbs = Object.entries(commands).flatMap(([command, { summary, operands = [], flags = {} }]) => [
     [[command, ...operands].join(" "), summary],

@@ -16,7 +16,7 @@ import { addressOfReverseName } from "./reverse-name.ts";
 import type { Zone } from "./zone.ts";
 
 export type Decision =
-  | { readonly kind: "answer"; readonly packet: Buffer }
+  | { readonly kind: "answer"; readonly packet: Buffer; readonly end: "answered" | "refused" | "malformed" }
   /** Others are to be asked, with the same bytes. */
   | { readonly kind: "forward"; readonly refusal: Buffer }
   /** No query at all: an answer would feed a loop. */
@@ -38,6 +38,8 @@ const codes = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REF
 export interface Asking {
   /** Whose names are asked for: one for a container, all that the host carries for the host; none is a stranger. */
   readonly networks: readonly string[];
+  /** Whether others may be asked what the zone does not know. */
+  readonly mayForward: boolean;
   readonly transport: "udp" | "tcp";
 }
 
@@ -45,15 +47,15 @@ export function decide(query: Buffer, asking: Asking, zone: Zone): Decision {
   // A response, or too short to have a number that an answer could bear.
   if (query.length < HEADER_LENGTH || query.readUInt16BE(2) & 0x8000) return { kind: "silence" };
   const reply = readQuery(query, asking.transport);
-  if (typeof reply === "string") return { kind: "answer", packet: bareAnswer(query, reply) };
-  const { networks } = asking;
+  if (typeof reply === "string") return { kind: "answer", end: "malformed", packet: bareAnswer(query, reply) };
+  const { networks, mayForward } = asking;
   const answers = networks
     .map((network) => lookUp(reply.question, network, zone))
     .filter((found) => found !== undefined);
-  if (answers.length > 0) return { kind: "answer", packet: reply.encode("NOERROR", shuffled(answers.flat())) };
+  if (answers.length > 0)
+    return { kind: "answer", end: "answered", packet: reply.encode("NOERROR", shuffled(answers.flat())) };
   const refusal = reply.encode("REFUSED");
-  const mayForward = networks.some((network) => zone.mayAskOthers(network));
-  return mayForward ? { kind: "forward", refusal } : { kind: "answer", packet: refusal };
+  return mayForward ? { kind: "forward", refusal } : { kind: "answer", end: "refused", packet: refusal };
 }
 
 /** Answers of the question's type, none where the name has none of it; undefined when the name is not the zone's. */

@@ -8,6 +8,8 @@ import { DnsStream, framed } from "./dns-stream.ts";
 const ATTEMPT_MS = 1500;
 /** More at once are refused: every query has a socket of its own, so that its port is hard to guess (RFC 5452). */
 const MOST_AT_ONCE = 256;
+/** So that one container that asks for what nobody answers leaves room for the others. */
+const MOST_OF_ONE = 32;
 /** After these the next server may know better. */
 const SERVFAIL = 2;
 const REFUSED = 5;
@@ -15,16 +17,27 @@ const REFUSED = 5;
 export class Forwarder {
   readonly #port: number;
   #running = 0;
+  readonly #runningOf = new Map<string, number>();
 
   /** @param port of the servers */
   constructor(port = 53) {
     this.#port = port;
   }
 
-  /** @returns the first server's answer that is one, bearing the query's number; undefined when there is none */
-  async ask(query: Buffer, servers: readonly string[], transport: "udp" | "tcp"): Promise<Buffer | undefined> {
-    if (this.#running >= MOST_AT_ONCE) return undefined;
+  /**
+   * @param asker whoever may have so many questions under way
+   * @returns the first server's answer that is one, bearing the query's number; undefined when there is none
+   */
+  async ask(
+    query: Buffer,
+    servers: readonly string[],
+    transport: "udp" | "tcp",
+    asker: string,
+  ): Promise<Buffer | undefined> {
+    const own = this.#runningOf.get(asker) ?? 0;
+    if (this.#running >= MOST_AT_ONCE || own >= MOST_OF_ONE) return undefined;
     this.#running += 1;
+    this.#runningOf.set(asker, own + 1);
     try {
       let refused: Buffer | undefined;
       for (const server of servers) {
@@ -38,6 +51,9 @@ export class Forwarder {
       return refused;
     } finally {
       this.#running -= 1;
+      const left = (this.#runningOf.get(asker) ?? 1) - 1;
+      if (left > 0) this.#runningOf.set(asker, left);
+      else this.#runningOf.delete(asker);
     }
   }
 

@@ -10,6 +10,7 @@ import { decode, encode } from "dns-packet";
 import { framed } from "./dns-stream.ts";
 import { Forwarder } from "./forward.ts";
 import { listen } from "./resolver.ts";
+import { Tally } from "./tally.ts";
 import { Upstreams } from "./upstreams.ts";
 import type { Zone } from "./zone.ts";
 
@@ -18,7 +19,6 @@ const zone: Zone = {
   addresses: (network, name) =>
     network === "n1" ? { web: ["10.9.0.2", "fd00::2"], many: manyAddresses }[name] : undefined,
   names: (network, address) => (network === "n1" && address === "10.9.0.2" ? ["web"] : []),
-  mayAskOthers: () => true,
 };
 
 describe("the resolver", () => {
@@ -46,8 +46,13 @@ describe("the resolver", () => {
     const file = join(folder, "resolv.conf");
     await writeFile(file, servers.map((server) => `nameserver ${server}\n`).join(""));
     const port = await freePort();
-    const parts = { zone, upstreams: new Upstreams(file, () => false), forwarder: new Forwarder(upstreamPort) };
-    open.use(await listen(parts, { address, port, networksOf: () => ["n1"] }));
+    const parts = {
+      zone,
+      upstreams: new Upstreams(file, () => false),
+      forwarder: new Forwarder(upstreamPort),
+      tally: new Tally(),
+    };
+    open.use(await listen(parts, { address, port, asking: () => ({ networks: ["n1"], mayForward: true }) }));
     return port;
   }
 
@@ -136,8 +141,15 @@ describe("the resolver", () => {
     const blocker = createServer().listen(port, "127.0.0.1");
     await once(blocker, "listening");
     open.defer(() => void blocker.close());
-    const parts = { zone, upstreams: new Upstreams("/nonexistent", () => false), forwarder: new Forwarder() };
-    await expect(listen(parts, { address: "127.0.0.1", port, networksOf: () => [] })).rejects.toMatchObject({
+    const parts = {
+      zone,
+      upstreams: new Upstreams("/nonexistent", () => false),
+      forwarder: new Forwarder(),
+      tally: new Tally(),
+    };
+    await expect(
+      listen(parts, { address: "127.0.0.1", port, asking: () => ({ networks: [], mayForward: false }) }),
+    ).rejects.toMatchObject({
       code: "EADDRINUSE",
     });
     const udp = createSocket("udp4").bind(port, "127.0.0.1");

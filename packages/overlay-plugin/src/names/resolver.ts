@@ -2,28 +2,33 @@
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
-import { decide } from "./answer.ts";
+import { decide, type Asking } from "./answer.ts";
 import { DnsStream, framed } from "./dns-stream.ts";
 import type { Forwarder } from "./forward.ts";
+import type { Tally } from "./tally.ts";
 import type { Upstreams } from "./upstreams.ts";
 import type { Zone } from "./zone.ts";
 
 /** A client that says nothing for that long is hung up on (RFC 7766, section 6.2.3: a few seconds). */
 const IDLE_MS = 5000;
 const MOST_CLIENTS = 128;
+const MOST_OF_ONE = 8;
+/** Of answers that a client does not take; bytes. */
+const MOST_UNREAD = 1 << 20;
 
 export interface ResolverParts {
   readonly zone: Zone;
   readonly upstreams: Upstreams;
   readonly forwarder: Forwarder;
+  readonly tally: Tally;
 }
 
 export interface ListenAt {
   /** One that this host has. */
   readonly address: string;
   readonly port?: number;
-  /** Whose names are asked for, by the asker's address. */
-  networksOf(asker: string): readonly string[];
+  /** Whose names are asked for, and whether others may be asked, by the asker's address. */
+  asking(asker: string): Omit<Asking, "transport">;
 }
 
 /** @throws Error EADDRINUSE, EADDRNOTAVAIL as Node has them; then nothing is left open */
@@ -40,6 +45,11 @@ export async function listen(parts: ResolverParts, at: ListenAt): Promise<AsyncD
 
   const clients = new Set<Socket>();
   const tcp = createServer((client) => {
+    const { remoteAddress } = client;
+    if ([...clients].filter((other) => other.remoteAddress === remoteAddress).length >= MOST_OF_ONE) {
+      client.destroy();
+      return;
+    }
     clients.add(client);
     client.on("close", () => clients.delete(client));
     overTcp(parts, at, client);
@@ -53,8 +63,7 @@ export async function listen(parts: ResolverParts, at: ListenAt): Promise<AsyncD
 }
 
 async function overUdp(parts: ResolverParts, at: ListenAt, socket: UdpSocket, query: Buffer, from: RemoteInfo) {
-  const networks = at.networksOf(from.address);
-  const answer = await respond(parts, query, networks, "udp");
+  const answer = await respond(parts, at, query, from.address, "udp");
   try {
     if (answer) socket.send(answer, from.port, from.address);
   } catch {
@@ -63,27 +72,34 @@ async function overUdp(parts: ResolverParts, at: ListenAt, socket: UdpSocket, qu
 }
 
 function overTcp(parts: ResolverParts, at: ListenAt, client: Socket): void {
-  const networks = at.networksOf(client.remoteAddress ?? "");
+  const asker = client.remoteAddress ?? "";
   client.setTimeout(IDLE_MS, () => client.destroy());
   client.on("error", () => undefined);
   const stream = new DnsStream((query) => {
-    void respond(parts, query, networks, "tcp").then((answer) => {
+    void respond(parts, at, query, asker, "tcp").then((answer) => {
       if (answer && client.writable) client.write(framed(answer));
+      if (client.writableLength > MOST_UNREAD) client.destroy();
     });
   });
   client.on("data", (bytes) => stream.take(bytes));
 }
 
 async function respond(
-  { zone, upstreams, forwarder }: ResolverParts,
+  { zone, upstreams, forwarder, tally }: ResolverParts,
+  at: ListenAt,
   query: Buffer,
-  networks: readonly string[],
+  asker: string,
   transport: "udp" | "tcp",
 ): Promise<Buffer | undefined> {
-  const decision = decide(query, { networks, transport }, zone);
+  const decision = decide(query, { ...at.asking(asker), transport }, zone);
   if (decision.kind === "silence") return undefined;
-  if (decision.kind === "answer") return decision.packet;
-  return (await forwarder.ask(query, await upstreams.servers(), transport)) ?? decision.refusal;
+  if (decision.kind === "answer") {
+    tally.count(decision.end);
+    return decision.packet;
+  }
+  const answer = await forwarder.ask(query, await upstreams.servers(), transport, asker);
+  tally.count(answer ? "forwarded" : "unanswered");
+  return answer ?? decision.refusal;
 }
 
 async function close(tcp: Server, clients: ReadonlySet<Socket>): Promise<void> {

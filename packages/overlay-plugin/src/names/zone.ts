@@ -5,6 +5,4 @@ export interface Zone {
   addresses(network: string, name: string): readonly string[] | undefined;
   /** Names of an address, the one to tell first; empty when it belongs to nobody. @param address as ipaddr.js prints it */
   names(network: string, address: string): readonly string[];
-  /** Whether containers of the network may ask the world. */
-  mayAskOthers(network: string): boolean;
 }

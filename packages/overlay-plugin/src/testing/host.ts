@@ -2,7 +2,11 @@
 import { FakeKernel } from "@portolan/kernel/testing";
 import { Cidr, silentLogger, type CallContext, type EndpointId, type NetworkId } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore, type SharedMemory, type Wire } from "@portolan/state";
+import { decode, encode } from "dns-packet";
 import { openOverlay, type Overlay } from "../overlay.ts";
+import { decide } from "../names/answer.ts";
+import type { ListenAt } from "../names/resolver.ts";
+import type { Zone } from "../names/zone.ts";
 import type { Patience } from "../reconcile.ts";
 import { schema } from "../records.ts";
 
@@ -23,6 +27,7 @@ export class TestHost implements AsyncDisposable {
   readonly wire: Wire;
   readonly kernel = new FakeKernel();
   readonly disk = new MemoryDisk();
+  readonly #listening = new Map<string, { readonly zone: Zone; readonly at: ListenAt }>();
   overlay!: Overlay;
 
   private constructor(memory: SharedMemory, name: string) {
@@ -50,10 +55,36 @@ export class TestHost implements AsyncDisposable {
       host: this.name,
       log: silentLogger,
       linkLocal: "169.254.53.53",
+      listen: this.#listen,
     };
     this.overlay = await openOverlay({ ...parts, patience: NO_PATIENCE, quietMs: 50 });
     await this.overlay.start();
   }
+
+  /** Addresses at which names are answered. */
+  get resolvers(): readonly string[] {
+    return [...this.#listening.keys()].sort();
+  }
+
+  /** What somebody with the address `from` hears at `server`: data, or how else it ends. */
+  ask(server: string, from: string, name: string, type: "A" | "AAAA" | "PTR" = "A"): readonly string[] | string {
+    const listening = this.#listening.get(server);
+    if (!listening) return "silence";
+    const { zone, at } = listening;
+    const query = encode({ type: "query", id: 1, questions: [{ name, type }] });
+    const decision = decide(query, { ...at.asking(from), transport: "udp" }, zone);
+    if (decision.kind !== "answer" || decision.end !== "answered")
+      return decision.kind === "answer" ? decision.end : decision.kind;
+    return (decode(decision.packet).answers ?? []).map((answer) => (answer as { data: string }).data).sort();
+  }
+
+  /** A kernel in memory has no addresses to listen at. */
+  readonly #listen = ({ zone }: { readonly zone: Zone }, at: ListenAt): Promise<AsyncDisposable> => {
+    this.#listening.set(at.address, { zone, at });
+    return Promise.resolve({
+      [Symbol.asyncDispose]: () => Promise.resolve(void this.#listening.delete(at.address)),
+    });
+  };
 
   /** `kill -9` and a new process. */
   async restart(): Promise<void> {
@@ -62,7 +93,12 @@ export class TestHost implements AsyncDisposable {
     await this.start();
   }
 
-  create(group: string, options: Readonly<Record<string, string>> = {}, internal = false): Promise<void> {
+  create(
+    group: string,
+    options: Readonly<Record<string, string>> = {},
+    internal = false,
+    net = numberOf(group),
+  ): Promise<void> {
     const pool = (text: string, gateway: string) => [
       { addressSpace: "x", pool: Cidr.parse(text), gateway: Cidr.parse(gateway), auxAddresses: {} },
     ];
@@ -73,8 +109,8 @@ export class TestHost implements AsyncDisposable {
           ...{ enableIPv4: true, enableIPv6: true, internal, other: {} },
           driverOpts: { "portolan.network": group, ...options },
         },
-        ipv4: pool(`10.${numberOf(group)}.0.0/16`, `10.${numberOf(group)}.0.1/16`),
-        ipv6: pool(`fd00:${numberOf(group)}::/64`, `fd00:${numberOf(group)}::1/64`),
+        ipv4: pool(`10.${net}.0.0/16`, `10.${net}.0.1/16`),
+        ipv6: pool(`fd00:${net}::/64`, `fd00:${net}::1/64`),
       },
       call,
     );
@@ -90,13 +126,14 @@ export class TestHost implements AsyncDisposable {
     name: string,
     number: number,
     driverOpts: Readonly<Record<string, string>> = {},
+    sandbox = name,
+    net = numberOf(group),
   ): Promise<void> {
-    const net = numberOf(group);
     const [address, addressIPv6] = [Cidr.parse(`10.${net}.0.${number}/16`), Cidr.parse(`fd00:${net}::${number}/64`)];
     const ids = { networkId: networkId(group), endpointId: endpointId(name) };
     const options = { ...nothing, dnsServers: [], driverOpts };
     await this.overlay.driver.createEndpoint({ ...ids, interface: { address, addressIPv6 }, options }, call);
-    const { interfaceName } = await this.overlay.driver.join({ ...ids, sandboxKey: `/x/${name}`, options: nothing });
+    const { interfaceName } = await this.overlay.driver.join({ ...ids, sandboxKey: `/x/${sandbox}`, options: nothing });
     this.kernel.moveToSandbox(interfaceName?.srcName ?? "");
   }
 
