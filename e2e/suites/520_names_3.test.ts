@@ -144,6 +144,9 @@ describeCluster(3, "names of ts-overlay", () => {
         expect(await ask(host, name, WORLD.name, gateway)).toContain("REFUSED");
       });
     }
+    await within(on(1), ["--network", "inner", "--dns", gateway], async (name) => {
+      await hears(await addressIn(on(2), "inner", at(on(2), "inner")), () => ask(on(1), name, at(on(2), "inner")));
+    });
   });
 
   step("are answered at the link-local address to all networks' containers, without a flag of theirs", async () => {
@@ -156,6 +159,9 @@ describeCluster(3, "names of ts-overlay", () => {
       expect(await ask(host, at(host, "inner"), WORLD.name)).not.toContain(WORLD.address);
     }
     await hears(await addressIn(on(3), "hansa", at(on(3))), () => ask(on(1), at(on(1)), at(on(3))));
+    await hears(await addressIn(on(3), "inner", at(on(3), "inner")), () =>
+      ask(on(1), at(on(1), "inner"), at(on(3), "inner")),
+    );
   });
 
   step("are told to nobody outside their network, and the world's to containers of other drivers", async () => {
@@ -202,10 +208,8 @@ describeCluster(3, "names of ts-overlay", () => {
 
   step("are answered by way of the host with --host-dns, without a flag and not for internal networks", async () => {
     flags.push("--host-dns");
-    await connect(on(1), "db", "hansa", "portolan.name=db");
-    const db = await addressIn(on(1), "hansa", "db");
-    const vault = await addressIn(on(1), "inner", "vault");
-    for (const host of [on(2), on(3)]) {
+    for (const [index, host] of cluster.hosts.entries()) {
+      const other = on(((index + 1) % 3) + 1);
       await host.stopPlugin("ts-overlay");
       await cluster.startPlugin(host, "ts-overlay");
       const before = await host.must(["cat", "/etc/resolv.conf"]);
@@ -215,10 +219,12 @@ describeCluster(3, "names of ts-overlay", () => {
       await host.startDockerd([]);
       await runContainer(host, at(host), "--network", "hansa");
       await runContainer(host, at(host, "inner"), "--network", "inner");
-      await hears(db, () => ask(host, at(host), "db"));
-      await hears(db, () => ask(host, at(host), "db.hansa"));
+      const address = await addressIn(other, "hansa", at(other));
+      await hears(address, () => ask(host, at(host), at(other)));
+      await hears(address, () => ask(host, at(host), `${at(other)}.hansa`));
       await hears(WORLD.address, () => ask(host, at(host), WORLD.name));
-      expect(await ask(host, at(host, "inner"), "vault")).not.toContain(vault);
+      const hidden = await addressIn(other, "inner", at(other, "inner"));
+      expect(await ask(host, at(host, "inner"), at(other, "inner"))).not.toContain(hidden);
       await host.must(["tee", "/etc/resolv.conf"], { input: before });
     }
   });

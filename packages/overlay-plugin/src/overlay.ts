@@ -94,7 +94,6 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     ...{ hostStub: options.hostStub ?? false, listen: options.listen ?? listen, metrics },
   });
   const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
-  const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
   const guard = new FirewallGuard({ kernel, firewall, encryption, records, locks, log, linkLocal });
   const learner =
     options.dockerSocket === undefined
