@@ -46,11 +46,6 @@ export function onBoot(time: number, define: () => void): void {
   if (boot === time) define();
 }
 
-/** Rows of one of several machines, counted from 1. */
-export function onMachine(which: number, define: () => void): void {
-  if (number === which) define();
-}
-
 /** Defines rows for machines with systemd and Docker. */
 export function onMachines(needs: Omit<Needs, "systemd">, topic: string, define: () => void): void {
   describeWith({ ...needs, systemd: true }, topic, define);
