@@ -6,7 +6,7 @@ import { FakeDhcp, inOwnNamespace, makeNetns, type Netns } from "@portolan/kerne
 import { silentLogger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openLan, type Lan } from "./lan.ts";
-import { macvlan } from "./options.ts";
+import { ipvlan, macvlan, type Flavour } from "./options.ts";
 import { schema } from "./records.ts";
 import { Calls, type NetworkWish } from "./testing/calls.ts";
 import { NO_PATIENCE } from "./testing/host.ts";
@@ -20,7 +20,16 @@ const dual: NetworkWish = {
   options,
 };
 
+async function kernelHas(kind: "ipvlan"): Promise<boolean> {
+  await using kernel = await openKernel();
+  return await kernel.stackedLinks.has(kind);
+}
+
+const byIpvlan = (await kernelHas("ipvlan")) ? it : it.skip;
+const without = byIpvlan === it ? "" : " (skipped: this kernel has no ipvlan)";
+
 inOwnNamespace("host access", () => {
+  let flavour: Flavour = macvlan;
   let kernel: Kernel;
   let disk: MemoryDisk;
   let lan: Lan;
@@ -30,7 +39,7 @@ inOwnNamespace("host access", () => {
 
   async function start(): Promise<void> {
     const { store } = await openMemoryStore({ disk, schema });
-    const parts = { flavour: macvlan, kernel, dhcp: new FakeDhcp(), store, log: silentLogger, patience: NO_PATIENCE };
+    const parts = { flavour, kernel, dhcp: new FakeDhcp(), store, log: silentLogger, patience: NO_PATIENCE };
     lan = await openLan(parts);
     await lan.start();
   }
@@ -76,8 +85,25 @@ inOwnNamespace("host access", () => {
   /** Debian's udhcpc brings busybox along. */
   const ping = (address: string) => `busybox ping -c1 -W5 ${address}`;
 
+  byIpvlan.each(["l2", "l3", "l3s"])(`joins them by ipvlan, too, in mode %s${without}`, async (ipvlan_mode) => {
+    await lan[Symbol.asyncDispose]();
+    flavour = ipvlan;
+    try {
+      await start();
+      await expectJoined({ ...dual, options: { ...options, ipvlan_mode } });
+      await calls.deleteNetwork("net");
+      expect((await kernel.links.list()).map(({ name }) => name).toSorted()).toEqual(["lan0", "lo"]);
+    } finally {
+      flavour = macvlan;
+    }
+  });
+
   it("joins host and containers, by both families, also over a restart, and is gone with the network", async () => {
-    await calls.createNetwork("net", dual);
+    await expectJoined(dual);
+  });
+
+  async function expectJoined(wish: NetworkWish): Promise<void> {
+    await calls.createNetwork("net", wish);
     const web = await container("net", "web", "10.40.0.2/24", "fd00:40::2/64");
     await command(ping("10.40.0.2"));
     await command(ping("fd00:40::2"));
@@ -91,7 +117,7 @@ inOwnNamespace("host access", () => {
     await db.run(ping("10.40.0.9"));
     await calls.deleteEndpoint("net", "db");
     expect(await command("ip route show 10.40.0.3")).toBe("");
-  });
+  }
 
   it("does not teach the LAN another MAC address for the host", async () => {
     await calls.createNetwork("net", dual);
