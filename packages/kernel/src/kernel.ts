@@ -135,6 +135,11 @@ export interface Neighbours {
   put(link: LinkHandle, neighbour: Neighbour): Promise<void>;
   /** False when there was none. */
   remove(link: LinkHandle, address: string): Promise<boolean>;
+  /**
+   * Tells all who are on the link that they reach the address so: those who knew another MAC address take this one.
+   * @throws KernelError EPERM without CAP_NET_RAW, ENXIO when there is no such link, ENETDOWN
+   */
+  announce(link: LinkHandle, neighbour: Neighbour): Promise<void>;
 }
 
 export interface Station {

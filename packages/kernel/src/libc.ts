@@ -21,6 +21,9 @@ const getsockname = process_.func("int getsockname(int fd, void *address, _Inout
 const socket = process_.func("int socket(int family, int type, int protocol)") as Call<[number, number, number]>;
 const bind = process_.func("int bind(int fd, const void *address, uint32_t length)") as Call<[number, Buffer, number]>;
 const listen = process_.func("int listen(int fd, int backlog)") as Call<[number, number]>;
+const sendto = process_.func(
+  "int64_t sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t size)",
+) as Call<[number, Buffer, number, number, Buffer, number]>;
 const close = process_.func("int close(int fd)") as Call<[number]>;
 const setns = process_.func("int setns(int fd, int type)") as Call<[number, number]>;
 const fcntl = process_.func("int fcntl(int fd, int command, ...)") as (
@@ -88,6 +91,11 @@ export function bindSocket(fd: number, address: Buffer, device: string): void {
 /** @throws KernelError */
 export function listenOn(fd: number, device: string): void {
   if (listen(fd, 1) !== 0) throw lastError("listen", device);
+}
+
+/** One datagram. @param device what the error calls the address @throws KernelError */
+export function sendTo(fd: number, bytes: Buffer, address: Buffer, device: string): void {
+  if (sendto(fd, bytes, bytes.length, 0, address, address.length) < 0) throw lastError("send", device);
 }
 
 /** Nothing that is sent to this socket arrives. @throws KernelError */

@@ -86,8 +86,9 @@ export class Carrier implements AsyncDisposable {
     return this.#following.first;
   }
 
-  attach(link: LinkHandle): Promise<Repair> {
-    return this.forwarding.attach(link);
+  /** @param bridge what the containers of this host are on */
+  attach(link: LinkHandle, bridge?: LinkHandle): Promise<Repair> {
+    return this.forwarding.attach(link, bridge);
   }
 
   announcement(record: EndpointRecord): Announcement {
@@ -108,16 +109,21 @@ export class Carrier implements AsyncDisposable {
     if (!this.forwarding.synced) return;
     const { id, name } = this.network;
     if (this.#agreed?.members.includes(host) !== true) await join(store, host, { ...this.network }, this.network);
+    // One whose address another host has by now does not keep the others from being told.
+    const refusals: unknown[] = [];
     for (const { id: endpoint } of records.endpointsOf(id)) {
-      await locks.run(endpointLock(id, endpoint), "repair", async () => {
+      const work = async () => {
         const record = records.endpoint(endpoint);
         if (record?.progress === "made" && !this.#isAnnounced(record)) await announce(store, this.announcement(record));
-      });
+      };
+      await locks.run(endpointLock(id, endpoint), "repair", work).catch((error: unknown) => refusals.push(error));
     }
     for (const [address, entry] of [...this.forwarding.entries]) {
       if (entry.host !== host || this.#isHere(entry)) continue;
       await withdraw(store, { network: name, addresses: [address], entry });
     }
+    const [refusal] = refusals;
+    if (refusal !== undefined) throw refusal;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

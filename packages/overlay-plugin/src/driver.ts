@@ -143,6 +143,7 @@ export class OverlayDriver implements NetworkDriver {
       await carrier.forwarding.localChanged(plan.record.addresses);
     }
     await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
+    for (const address of plan.record.addresses) await carrier.forwarding.announce(address, plan.record.mac);
     await records.putEndpoint({
       ...plan.record,
       ...(before?.sandbox !== undefined && { sandbox: before.sandbox }),

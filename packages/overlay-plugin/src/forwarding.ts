@@ -48,6 +48,9 @@ export class Forwarding {
   /** How many addresses each station has, since it goes with the last. */
   readonly #stations = new Map<string, { via: string; count: number }>();
   readonly #due = new Set<string>();
+  /** Which of these were told of by themselves: they have just been made, here or elsewhere before. */
+  readonly #fresh = new Set<string>();
+  #bridge: LinkHandle | undefined;
   #link: LinkHandle | undefined;
   #synced = false;
   #pumping: Promise<void> | undefined;
@@ -101,7 +104,20 @@ export class Forwarding {
     const address = addressIn(key);
     if (address === undefined) return;
     this.#set(address, asEndpoint(value));
+    this.#fresh.add(address);
     this.#pump();
+  }
+
+  /**
+   * Tells the containers of this host which MAC address an address has by now. They would send to the one before for half a
+   * minute, as when a container was made again elsewhere under its old address and another MAC address.
+   */
+  async announce(address: string, mac: string): Promise<void> {
+    const { kernel, log } = this.#parts;
+    if (!this.#bridge) return;
+    await kernel.neighbours.announce(this.#bridge, { address, mac }).catch((error: unknown) => {
+      log.warn("could not tell the containers of this host where another one is now", { err: error });
+    });
   }
 
   /** To be called when `isLocal` has changed for them. Resolves when the kernel knows. */
@@ -125,9 +141,11 @@ export class Forwarding {
   /**
    * From now on this is the link. What it has is compared with what it should have, stale entries are removed and missing
    * ones put; nothing is removed before the cluster's entries have been seen.
+   * @param bridge what the containers of this host are on
    */
-  async attach(link: LinkHandle): Promise<Repair> {
+  async attach(link: LinkHandle, bridge?: LinkHandle): Promise<Repair> {
     const { kernel } = this.#parts;
+    this.#bridge = bridge;
     await this.settled();
     this.#link = undefined;
     const [neighbours, stations] = [await kernel.neighbours.list(link), await kernel.stations.list(link)];
@@ -137,8 +155,13 @@ export class Forwarding {
     const vias = new Map(stations.flatMap(({ mac, via, bridged }) => (via && bridged ? [[mac, via] as const] : [])));
     let [stale, missing] = [0, 0];
     const known = new Set(neighbours.map(({ address }) => address));
-    for (const address of this.#entries.keys())
-      if (this.#isReady && !known.has(address) && this.#wanted(address)) missing += 1;
+    const needed = new Set<string>();
+    for (const address of this.#isReady ? this.#entries.keys() : []) {
+      const wanted = this.#wanted(address);
+      if (!wanted) continue;
+      needed.add(wanted.mac);
+      if (!known.has(address)) missing += 1;
+    }
     for (const { address, mac } of neighbours) {
       const via = vias.get(mac);
       // Half an entry is none: the address is put again if it is wanted.
@@ -151,7 +174,7 @@ export class Forwarding {
     this.#link = link;
     if (this.#isReady) {
       for (const { mac } of stations) {
-        if (this.#stations.has(mac)) continue;
+        if (this.#stations.has(mac) || needed.has(mac)) continue;
         await kernel.stations.remove(link, mac);
         stale += 1;
       }
@@ -239,8 +262,12 @@ export class Forwarding {
   #change(link: LinkHandle, address: string): Promise<unknown>[] {
     const { neighbours, stations } = this.#parts.kernel;
     const [before, wanted] = [this.#told.get(address), this.#wanted(address)];
-    if (before?.mac === wanted?.mac && before?.via === wanted?.via) return [];
+    if (before?.mac === wanted?.mac && before?.via === wanted?.via) {
+      this.#fresh.delete(address);
+      return [];
+    }
     const steps: Promise<unknown>[] = [];
+    const isFresh = this.#fresh.delete(address);
     this.#told.delete(address);
     if (before) {
       const left = this.#release(before.mac);
@@ -248,7 +275,10 @@ export class Forwarding {
     }
     if (!wanted) return [...steps, ...(before ? [neighbours.remove(link, address)] : [])];
     if (this.#stations.get(wanted.mac)?.via !== wanted.via) steps.push(stations.put(link, wanted));
-    if (before?.mac !== wanted.mac) steps.push(neighbours.put(link, { address, mac: wanted.mac }));
+    if (before?.mac !== wanted.mac) {
+      steps.push(neighbours.put(link, { address, mac: wanted.mac }));
+      if (before || isFresh) steps.push(this.announce(address, wanted.mac));
+    }
     this.#note(address, wanted);
     return steps;
   }

@@ -8,6 +8,7 @@ import { leave } from "./cluster/membership.ts";
 import { isSealed } from "./encryption/encryption.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
+import { bridgeName } from "./naming.ts";
 import type { NetworkRecord } from "./records.ts";
 
 export interface NetworksParts extends CarrierParts {
@@ -46,7 +47,7 @@ export class Networks implements AsyncDisposable {
       this.#carriers.set(record.id, carrier);
       undo.add("follow the network no more", () => this.#close(record.id));
     }
-    const { stale, missing } = await carrier.attach(link);
+    const { stale, missing } = await carrier.attach(link, await kernel.links.get(bridgeName(record.id)));
     if (stale > 0) onStale(stale);
     if (stale + missing > 0)
       log.info(`put right what the kernel knew of other hosts: ${stale} stale, ${missing} missing`, {

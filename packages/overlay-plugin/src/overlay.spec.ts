@@ -145,6 +145,30 @@ describe("two hosts", () => {
   });
 });
 
+describe("an address that moves", () => {
+  const said = (host: TestHost) => host.kernel.neighbours.announced;
+  const bridge = `po-${networkId("net").slice(0, 12)}`;
+
+  it("is announced to the containers of every host that hears of it, and of the host where it is made", async () => {
+    const attach = (host: TestHost, name: string) => host.attach("net", name, 5);
+    await one.create("net");
+    await two.create("net");
+    await attach(one, "web");
+    await told(two, WEB);
+    const mac = (await one.shared.get("networks/net/endpoints/10.9.0.5"))?.value as { mac: string };
+    const words = ["10.9.0.5", "fd00:9::5"].map((address) => `${address} is at ${mac.mac} on ${bridge}`);
+    for (const host of [one, two]) expect(said(host)).toEqual(words);
+    // Nobody is told again of what was known, be it read anew.
+    await two.restart();
+    await told(two, WEB);
+    expect(said(two)).toEqual(words);
+    await one.detach("net", "web");
+    await attach(two, "heir");
+    await told(one, { "10.9.0.5": "192.0.2.2", "fd00:9::5": "192.0.2.2" });
+    for (const host of [one, two]) expect(said(host)).toEqual([...words, ...words]);
+  });
+});
+
 describe("a host whose store is away", () => {
   it("keeps what its kernel was told, over its own restart too, and refuses new containers", async () => {
     await one.create("net");
@@ -181,6 +205,25 @@ describe("a host whose store is away", () => {
     await one.overlay.look();
     expect(one.overlay.status().pendingDeletes).toEqual([]);
     await told(two, {});
+  });
+
+  it("asks soon whether the store is back while something waits for it, and not only at its next look", async () => {
+    one.patience = { ...one.patience, retryMs: 20 };
+    await one.restart();
+    await one.create("net");
+    await two.create("net");
+    await one.attach("net", "web", 5);
+    await told(two, WEB);
+    one.wire.cut();
+    await one.detach("net", "web");
+    await one.remove("net");
+    expect(one.overlay.status().pendingDeletes).toHaveLength(2);
+    await sleep(100);
+    expect(one.overlay.status().pendingDeletes).toHaveLength(2);
+    one.wire.mend();
+    await eventually(() => expect(one.overlay.status()).toMatchObject({ pendingDeletes: [], networks: [] }));
+    await told(two, {});
+    expect(two.overlay.status().networks[0]?.hosts).toEqual(["two"]);
   });
 
   it("is sent to for the time that the network's option says, and no longer", async () => {

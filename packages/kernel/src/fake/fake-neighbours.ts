@@ -40,6 +40,17 @@ export class FakeNeighbours implements Neighbours {
     this.#host.step(`${operation} ${link.name}: ${address}`);
     return found.neighbours.delete(canonical(address));
   }
+
+  /** What was announced, in order: as in `10.40.0.5 is at 02:42:0a:28:00:05 on pt-a`. */
+  readonly announced: string[] = [];
+
+  async announce(link: LinkHandle, { address, mac }: Neighbour): Promise<void> {
+    const operation = "announce neighbour on";
+    macBytes(mac, operation, link.name);
+    await this.#host.enter(operation, link.name);
+    mustFind(this.#host, link, operation);
+    this.announced.push(`${address} is at ${mac} on ${link.name}`);
+  }
 }
 
 export class FakeStations implements Stations {

@@ -1,5 +1,6 @@
 // Permanent entries in the tables that ARP and neighbour discovery fill by themselves.
 import { FlagsNew, rt } from "netlink";
+import { announce } from "../announcement.ts";
 import { isKernelError } from "../kernel-error.ts";
 import type { LinkHandle, Neighbour, Neighbours } from "../kernel.ts";
 import { addressBytes, addressText, AF_INET, AF_INET6, encode, familyOf, macBytes, macText, uint32 } from "./encode.ts";
@@ -35,19 +36,24 @@ export class RtNeighbours implements Neighbours {
       { dst: addressBytes(address), lladdr: macBytes(mac, operation, name) },
     );
     const flags = FlagsNew.CREATE | FlagsNew.REPLACE;
-    await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload });
+    await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload, bulk: true });
   }
 
   async remove({ name, index }: LinkHandle, address: string): Promise<boolean> {
     const operation = "remove neighbour from";
     const payload = encodeNeighbour({ family: familyOf(address), ifindex: index }, { dst: addressBytes(address) });
     try {
-      await this.#requests.send({ operation, device: name, type: DELNEIGH, payload });
+      await this.#requests.send({ operation, device: name, type: DELNEIGH, payload, bulk: true });
       return true;
     } catch (error) {
       if (isKernelError(error, "ENOENT", "ENODEV")) return false;
       throw error;
     }
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is to be a rejection, as elsewhere
+  async announce(link: LinkHandle, neighbour: Neighbour): Promise<void> {
+    announce(link, neighbour);
   }
 }
 
