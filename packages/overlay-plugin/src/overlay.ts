@@ -93,7 +93,8 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     ...{ carriers: () => networks.carriers, directory, linkLocal, log },
     ...{ hostStub: options.hostStub ?? false, listen: options.listen ?? listen, metrics },
   });
-  const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics });
+  const onPending = () => reconciler.retrySoon();
+  const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics, onPending });
   const guard = new FirewallGuard({ kernel, firewall, encryption, records, locks, log, linkLocal });
   const learner =
     options.dockerSocket === undefined
@@ -104,7 +105,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
           log,
         });
   const reconciler: Reconciler = new Reconciler({
-    ...{ kernel, networks, presence, encryption, records, removal, locks, log, patience },
+    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, locks, log, patience },
   });
   const told = {
     ...{ host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },

@@ -21,9 +21,13 @@ import { bridgeName, idInAlias, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import { hostKey } from "./cluster/keys.ts";
+import type { SharedStore } from "@portolan/state";
 
 export interface ReconcilerParts {
   readonly kernel: Kernel;
+  readonly store: SharedStore;
+  readonly host: string;
   readonly networks: Networks;
   readonly presence: Presence;
   readonly encryption: Encryption;
@@ -44,9 +48,11 @@ export interface Patience {
   readonly missingMs: number;
   /** Of an endpoint whose container's end is in the host's namespace: not moved yet, or moved back. */
   readonly homeMs: number;
+  /** Between two questions whether the store is back, while something waits for it to be removed. */
+  readonly retryMs: number;
 }
 
-const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000 };
+const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000, retryMs: 2_000 };
 
 /** Why an endpoint looks dead: it has no link, or nobody has its container's end. */
 type Sign = "missing" | "home";
@@ -59,6 +65,7 @@ export class Reconciler implements AsyncDisposable {
   #clusterTrouble: string | undefined;
   #strays: readonly string[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   readonly #repairs = new Set<Promise<void>>();
   /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
@@ -108,9 +115,23 @@ export class Reconciler implements AsyncDisposable {
     this.#repairs.add(repair);
   }
 
+  /** To be called when something could not be removed: other hosts go on sending to it until the store has heard of that. */
+  retrySoon(): void {
+    if (this.#retryTimer !== undefined || this.#closing.signal.aborted) return;
+    this.#retryTimer = setTimeout(() => {
+      const retry = this.#retryIfBack().finally(() => {
+        this.#repairs.delete(retry);
+        this.#retryTimer = undefined;
+        if (this.#parts.removal.pending.length > 0) this.retrySoon();
+      });
+      this.#repairs.add(retry);
+    }, this.#patience.retryMs).unref();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the reconciler is stopping"));
     clearTimeout(this.#timer);
+    clearTimeout(this.#retryTimer);
     await this.#looking;
     await Promise.all(this.#repairs);
   }
@@ -204,6 +225,19 @@ export class Reconciler implements AsyncDisposable {
     const { message } = PluginError.from(error);
     if (this.#troubles.get(network) !== message) this.#parts.log.error(what, { network, err: error });
     this.#troubles.set(network, message);
+  }
+
+  /** Asks without any lock: an attempt with the store away would keep calls waiting. */
+  async #retryIfBack(): Promise<void> {
+    const { store, host, log } = this.#parts;
+    try {
+      await store.get(hostKey(host));
+    } catch {
+      return;
+    }
+    await this.#retryRemovals().catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) log.error("could not remove what dockerd has forgotten", { err: error });
+    });
   }
 
   async #retryRemovals(): Promise<void> {

@@ -16,6 +16,8 @@ export interface RemovalParts {
   readonly host: string;
   readonly log: Logger;
   readonly metrics?: Metrics | undefined;
+  /** Called when something has to wait, most often for the store. */
+  readonly onPending: () => void;
 }
 
 export class Removal {
@@ -83,6 +85,8 @@ export class Removal {
   }
 
   #count(): void {
-    this.#parts.metrics?.pendingDeletes.set(this.pending.length);
+    const { length } = this.pending;
+    this.#parts.metrics?.pendingDeletes.set(length);
+    if (length > 0) this.#parts.onPending();
   }
 }

@@ -1,7 +1,7 @@
 // Hosts for tests: each with a kernel in memory, all with one shared store in memory.
 import { FakeKernel } from "@portolan/kernel/testing";
 import { Cidr, silentLogger, type CallContext, type EndpointId, type NetworkId } from "@portolan/sdk";
-import { MemoryDisk, openMemoryStore, type SharedMemory, type Wire } from "@portolan/state";
+import { MemoryDisk, openMemoryStore, type SharedMemory, type SharedStore, type Wire } from "@portolan/state";
 import { decode, encode } from "dns-packet";
 import { openOverlay, type Overlay } from "../overlay.ts";
 import { decide } from "../names/answer.ts";
@@ -11,33 +11,43 @@ import type { Patience } from "../reconcile.ts";
 import { schema } from "../records.ts";
 
 /** Nothing is looked at in the background; tests call `look` themselves. */
-const NO_PATIENCE: Patience = { secondLookMs: 1e9, lookMs: 1e9, missingMs: 0, homeMs: 0 };
+export const NO_PATIENCE: Patience = { secondLookMs: 1e9, lookMs: 1e9, missingMs: 0, homeMs: 0, retryMs: 1e9 };
 
 /** Networks of one host have subnets of their own: all but `plain` have 10.9.0.0/16. */
 const numberOf = (group: string) => (group === "plain" ? 8 : 9);
 
 export const networkId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "0") as NetworkId;
-const endpointId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "f") as EndpointId;
+export const endpointId = (name: string) => Buffer.from(name).toString("hex").padEnd(64, "f") as EndpointId;
 
 const nothing = { exposedPorts: [], portMap: [], noProxy6To4: false, other: {} };
 const call: CallContext = { verb: "test", call: 1, signal: new AbortController().signal, unknownFields: new Map() };
 
 export class TestHost implements AsyncDisposable {
   readonly name: string;
-  readonly wire: Wire;
+  readonly shared: SharedStore;
   readonly kernel = new FakeKernel();
   readonly disk = new MemoryDisk();
   readonly #listening = new Map<string, { readonly zone: Zone; readonly at: ListenAt }>();
   overlay!: Overlay;
+  patience = NO_PATIENCE;
 
-  private constructor(memory: SharedMemory, name: string) {
+  private constructor(shared: SharedStore, name: string) {
     this.name = name;
-    this.wire = memory.connect(name);
+    this.shared = shared;
+  }
+
+  /** Of a host whose store is in memory. */
+  get wire(): Wire {
+    return this.shared as Wire;
   }
 
   /** @param number the last part of the address that others send to */
-  static async boot(memory: SharedMemory, name: string, number: number): Promise<TestHost> {
-    const host = new TestHost(memory, name);
+  static boot(memory: SharedMemory, name: string, number: number): Promise<TestHost> {
+    return TestHost.bootOn(memory.connect(name), name, number);
+  }
+
+  static async bootOn(shared: SharedStore, name: string, number: number): Promise<TestHost> {
+    const host = new TestHost(shared, name);
     await host.kernel.links.createBridge({ name: "eth0", up: true });
     await host.kernel.addresses.add("eth0", `192.0.2.${number}/24`);
     host.kernel.routes.extra.push({ destination: "0.0.0.0/0", via: "192.0.2.254", link: "eth0", table: 254 });
@@ -50,14 +60,14 @@ export class TestHost implements AsyncDisposable {
     const parts = {
       kernel: this.kernel,
       store,
-      shared: this.wire,
+      shared: this.shared,
       alone: false,
       host: this.name,
       log: silentLogger,
       linkLocal: "169.254.53.53",
       listen: this.#listen,
     };
-    this.overlay = await openOverlay({ ...parts, patience: NO_PATIENCE, quietMs: 50 });
+    this.overlay = await openOverlay({ ...parts, patience: this.patience, quietMs: 50 });
     await this.overlay.start();
   }
 

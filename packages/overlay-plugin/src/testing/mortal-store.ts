@@ -1,0 +1,43 @@
+// The shared store as a process sees it that may be killed before or after any change it makes there.
+import type { Condition, Entry, Listing, SharedStore, Watcher, Wire, Write } from "@portolan/state";
+
+/** @param reach called with a step's name; throws when the process is dead by then, and for ever after */
+export class MortalStore implements SharedStore {
+  readonly name: string;
+  readonly #wire: Wire;
+  readonly #reach: (step: string) => void;
+
+  constructor(wire: Wire, reach: (step: string) => void) {
+    this.name = wire.name;
+    this.#wire = wire;
+    this.#reach = reach;
+  }
+
+  get(key: string): Promise<Entry | undefined> {
+    return this.#wire.get(key);
+  }
+
+  list(prefix: string): Promise<Listing> {
+    return this.#wire.list(prefix);
+  }
+
+  async transact(conditions: readonly Condition[], writes: readonly Write[]): Promise<boolean> {
+    const words = writes.map(({ key, value }) => `${value === undefined ? "delete" : "put"} ${key}`).join(", ");
+    this.#reach(`before the cluster's ${words}`);
+    const done = await this.#wire.transact(conditions, writes);
+    this.#reach(`after the cluster's ${words}`);
+    return done;
+  }
+
+  watch(prefix: string, watcher: Watcher): AsyncDisposable {
+    return this.#wire.watch(prefix, watcher);
+  }
+
+  keepAlive(key: string, value: unknown): AsyncDisposable {
+    return this.#wire.keepAlive(key, value);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#wire[Symbol.asyncDispose]();
+  }
+}
