@@ -125,6 +125,34 @@ describeCluster(3, "ts-overlay on hosts with troubles", () => {
     await expectReach(on(1), own(on(1)), address);
   });
 
+  step(
+    "goes on inside a host that is cut off from etcd and from the others, and is whole again after that",
+    async () => {
+      await runContainer(on(3), "neighbour", "--network", "hansa");
+      const neighbour = await addressIn(on(3), "hansa", "neighbour");
+      const address = await addressOf(on(3));
+      await uninterrupted(on(1), on(2), async () => {
+        const inside = await Traffic.start(on(3), own(on(3)), neighbour);
+        await cut(on(3), "tcp dport { 2379, 2380 }");
+        await on(3).must(["nft", "add rule inet scissors input udp dport 4789 drop"]);
+        await on(3).must(["nft", "add rule inet scissors output udp dport 4789 drop"]);
+        expect(await pings(on(1), address)).toBe(false);
+        await inside.expectUninterrupted();
+      });
+      await mend(on(3));
+      await eventually("it is reached again", () => pings(on(1), address), { within: 15 });
+      await eventually(
+        "containers are made again",
+        async () => {
+          const { code } = await on(3).tryDocker("run", "--rm", "--network", "hansa", "busybox", "true");
+          return code === 0;
+        },
+        { within: 60 },
+      );
+      await on(3).docker("rm", "-f", "neighbour");
+    },
+  );
+
   step("reaches an address on another host within a second after it moved there", async () => {
     const address = (await addressOf(on(1))).replace(/\d+\.\d+$/, "9.9");
     for (const place of [on(1), on(2), on(1)]) {
