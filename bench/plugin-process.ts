@@ -15,6 +15,8 @@ export interface PluginProcess extends AsyncDisposable {
   readonly coldStartMs: number;
   /** Resident memory now, in MB. */
   memory(): number;
+  /** Processor time since its start, in seconds. */
+  cpuSeconds(): number;
   /** Ends it as a crash does: it runs nothing more. */
   kill(): Promise<void>;
 }
@@ -70,6 +72,16 @@ export async function startPlugin(name: string, { home: kept, args = [] }: Start
     memory() {
       const pages = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${String(child.pid)}/status`, "utf8"))?.[1];
       return Number(pages) / 1024;
+    },
+    cpuSeconds() {
+      const stat = readFileSync(`/proc/${String(child.pid)}/stat`, "utf8");
+      // proc_pid_stat(5): fields 14 and 15, in hundredths.
+      const [user, system] = stat
+        .slice(stat.lastIndexOf(")") + 2)
+        .split(" ")
+        .slice(11, 13)
+        .map(Number);
+      return ((user ?? 0) + (system ?? 0)) / 100;
     },
     async kill() {
       child.kill("SIGKILL");
