@@ -37,7 +37,10 @@ beforeEach(async () => {
   peers = new Peers(memory.connect("etcd"), () => now);
   await peers.first;
   forwarding = new Forwarding({
-    ...{ kernel, peers, log: silentLogger, host: "one", vtep: VTEPS.one, peerTimeout: 1000, now: () => now },
+    ...{ kernel, peers, log: silentLogger, host: "one", peerTimeout: 1000, now: () => now },
+    // This host has IPv4 alone.
+    viaOf: (other) => [peers.get(other)?.vtep].find((vtep) => vtep?.includes(":") === false),
+    isReady: () => true,
     isLocal: (address) => local.has(address),
   });
 });

@@ -33,27 +33,27 @@ const RECORD: NetworkRecord = {
 
 describe("a network", () => {
   it("asks the cluster for no more than its user wrote, and takes the room that the uplink leaves", () => {
-    const { wish, defaults } = planNetwork(request(), [], UPLINK);
+    const { wish, defaults } = planNetwork(request(), [], UPLINK, undefined);
     expect(wish).toEqual({ name: networkId("new"), internal: false, subnets: ["10.9.0.0/16", "fd00:9::/64"] });
-    expect(defaults).toEqual({ port: 4789, mtu: 1450, peerTimeout: 60_000 });
+    expect(defaults).toEqual({ port: 4789, mtu: 1450, peerTimeout: 60_000, rekey: 24 * 3_600_000 });
     // 14 + 8 + 8 + 40 bytes of Ethernet, VXLAN, UDP and IPv6.
-    expect(planNetwork(request(), [], UPLINK6).defaults.mtu).toBe(1430);
+    expect(planNetwork(request(), [], UPLINK6, undefined).defaults.mtu).toBe(1430);
   });
 
   it("can have IPv4 alone, IPv6 alone, or both", () => {
     for (const subnets of [["10.9.0.0/16"], ["fd00:9::/64"], ["10.9.0.0/16", "fd00:9::/64"]])
-      expect(planNetwork(request({}, subnets), [], UPLINK).wish.subnets).toEqual(subnets);
+      expect(planNetwork(request({}, subnets), [], UPLINK, undefined).wish.subnets).toEqual(subnets);
   });
 
   it("passes on what its user wrote, and names what is for others", () => {
     const options = { [MTU]: "1400", [VNIS]: "77,78", "portolan.vxlan-port": "4790", "portolan.peer-timeout": "5m" };
-    const { wish, ignored } = planNetwork(request({ ...options, "com.example.tag": "x" }), [], UPLINK);
+    const { wish, ignored } = planNetwork(request({ ...options, "com.example.tag": "x" }), [], UPLINK, undefined);
     expect(wish).toMatchObject({ mtu: 1400, vni: 77, port: 4790, peerTimeout: 300_000 });
     expect(ignored).toEqual(["com.example.tag"]);
   });
 
   it("leaves the MTU to the driver when it is 0", () => {
-    expect(planNetwork(request({ [MTU]: "0" }), [], UPLINK).wish).not.toHaveProperty("mtu");
+    expect(planNetwork(request({ [MTU]: "0" }), [], UPLINK, undefined).wish).not.toHaveProperty("mtu");
   });
 
   it.each([
@@ -78,7 +78,7 @@ describe("a network", () => {
     ["a time without a unit", UPLINK, { "portolan.peer-timeout": "5x" }, "a time such as 60s, 5m or 1h"],
     ["a name with a slash", UPLINK, { "portolan.network": "a/b" }, 'option "portolan.network"'],
   ])("is refused for %s", (_, uplink, options, sentence) => {
-    expect(() => planNetwork(request(options), [], uplink)).toThrow(sentence);
+    expect(() => planNetwork(request(options), [], uplink, undefined)).toThrow(sentence);
   });
 
   it.each([
@@ -86,13 +86,15 @@ describe("a network", () => {
     ["no subnet at all", [], "IPv4 or IPv6 must be enabled"],
     ["all the world as its subnet", ["0.0.0.0/0"], "ipv4 pool is empty"],
   ])("is refused for %s", (_, subnets, sentence) => {
-    expect(() => planNetwork(request({}, subnets), [], UPLINK)).toThrow(sentence);
+    expect(() => planNetwork(request({}, subnets), [], UPLINK, undefined)).toThrow(sentence);
   });
 
   it("is refused under a name that this host has already, unless that one is going", () => {
     const again = request({ "portolan.network": "net" });
-    expect(() => planNetwork(again, [RECORD], UPLINK)).toThrow(`this host has net already, as network ${RECORD.id}`);
-    expect(planNetwork(again, [{ ...RECORD, progress: "removing" }], UPLINK).wish.name).toBe("net");
+    expect(() => planNetwork(again, [RECORD], UPLINK, undefined)).toThrow(
+      `this host has net already, as network ${RECORD.id}`,
+    );
+    expect(planNetwork(again, [{ ...RECORD, progress: "removing" }], UPLINK, undefined).wish.name).toBe("net");
   });
 });
 
@@ -144,7 +146,7 @@ describe("an endpoint", () => {
 
   it("is joined only when it was made", () => {
     const { record } = planEndpoint(ask({ address: "10.9.0.5/16" }), RECORD, []);
-    expect(() => planJoin(record, "/x")).toThrow(/endpoint/);
-    expect(planJoin({ ...record, progress: "made" }, "/x").record.sandbox).toBe("/x");
+    expect(() => planJoin(record, "/x", "169.254.53.53", [])).toThrow(/endpoint/);
+    expect(planJoin({ ...record, progress: "made" }, "/x", "169.254.53.53", []).record.sandbox).toBe("/x");
   });
 });
