@@ -40,4 +40,5 @@ function readWords(attributes: Buffer): { message?: string } {
   return message === undefined ? {} : { message };
 }
 
-const align = (length: number) => (length + 3) & ~3;
+/** Of lengths in a datagram. */
+export const align = (length: number) => (length + 3) & ~3;

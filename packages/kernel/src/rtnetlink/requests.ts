@@ -11,7 +11,7 @@ import {
 } from "netlink";
 import { CLOSED, errorCode, KernelError, systemCode } from "../kernel-error.ts";
 import { closeNetlinkSocket, onOwnTurn, openNetlinkSocket } from "../netlink-socket.ts";
-import { NLMSG_DONE, NLMSG_ERROR, readAck, readDone, type Verdict } from "./reply.ts";
+import { align, NLMSG_DONE, NLMSG_ERROR, readAck, readDone, type Verdict } from "./reply.ts";
 import { openTrace, silent, type Trace } from "./trace.ts";
 
 export interface Request {
@@ -22,10 +22,15 @@ export interface Request {
   /** Beside REQUEST and ACK, which are always set. */
   readonly flags?: number;
   readonly payload: Buffer;
+  /**
+   * One of many, which the kernel answers by an ACK and nothing else. Those that wait together travel in one datagram, of
+   * which the kernel is asked to acknowledge the last, and tells the errors of all.
+   */
+  readonly bulk?: boolean;
 }
 
 export interface RequestLimits {
-  /** Milliseconds until a request without an answer is given up with ETIMEDOUT. */
+  /** Milliseconds until a request is given up with ETIMEDOUT of which nothing has been heard. */
   readonly timeout: number;
   /** How often a dump that the kernel calls inconsistent is asked for again. The last answer is taken as it is. */
   readonly dumpTries: number;
@@ -33,6 +38,8 @@ export interface RequestLimits {
 
 /** npm netlink aborts the process when some 250 answers wait in its default receive buffer; ours stays far below. */
 const MOST_IN_FLIGHT = 32;
+/** Each may be answered by an error, all at once, so that there are never two datagrams of them in flight. */
+const MOST_IN_BULK = 64;
 const LIMITS: RequestLimits = { timeout: 10_000, dumpTries: 5 };
 
 interface Job {
@@ -41,11 +48,13 @@ interface Job {
   readonly settle: PromiseWithResolvers<readonly NetlinkMessage[]>;
   readonly parts: NetlinkMessage[];
   timer?: NodeJS.Timeout;
+  /** Those before it in its datagram, which its answer is the answer for. */
+  ahead?: readonly number[];
 }
 
 /**
  * Answers are matched by sequence number, in the order they come. Requests are sent in the order they were made, at most 32
- * of them unanswered. A dump travels alone, because the kernel runs one per socket and refuses the next with EBUSY.
+ * of them unanswered, and bulk ones 64 in a datagram. A dump travels alone, because the kernel runs one per socket and refuses the next with EBUSY.
  */
 export class Requests implements Disposable {
   readonly #limits: RequestLimits;
@@ -99,37 +108,58 @@ export class Requests implements Disposable {
 
   #pump(): void {
     for (let job = this.#waiting[0]; job && this.#mayFly(job); job = this.#waiting[0]) {
-      this.#waiting.shift();
-      this.#launch(job);
+      let count = 1;
+      while (job.request.bulk && count < MOST_IN_BULK && this.#waiting[count]?.request.bulk) count += 1;
+      this.#launch(this.#waiting.splice(0, count));
     }
     if (this.#flying.size === 0) this.#socket?.unref();
   }
 
-  #mayFly(job: Job): boolean {
-    const dumping = this.#flying.values().some(({ dump }) => dump);
-    return !dumping && this.#flying.size < (job.dump ? 1 : MOST_IN_FLIGHT);
+  #mayFly({ dump, request }: Job): boolean {
+    if (dump) return this.#flying.size === 0;
+    let others = 0;
+    for (const job of this.#flying.values()) {
+      if (job.dump || (job.request.bulk && request.bulk)) return false;
+      if (!job.request.bulk) others += 1;
+    }
+    return others < MOST_IN_FLIGHT;
   }
 
-  #launch(job: Job): void {
-    const { request, dump } = job;
-    this.#sequence = (this.#sequence % 0xffffffff) + 1;
-    const seq = this.#sequence;
-    this.#flying.set(seq, job);
-    job.timer = setTimeout(() => {
-      this.#finish(seq, failure(request, "ETIMEDOUT", `no answer within ${this.#limits.timeout} ms`));
-    }, this.#limits.timeout);
+  /** Sends one job, or several bulk ones, as one datagram. */
+  #launch(jobs: readonly Job[]): void {
+    const numbers = jobs.map(() => (this.#sequence = (this.#sequence % 0xffffffff) + 1));
+    const last = numbers.at(-1) ?? 0;
+    for (const [at, job] of jobs.entries()) this.#flying.set(numbers[at] ?? 0, job);
+    const final = jobs.at(-1);
+    if (!final) return;
+    final.ahead = numbers.slice(0, -1);
+    const fail = (code: string, detail: string) => {
+      for (const [at, { request }] of jobs.entries()) this.#settle(numbers[at] ?? 0, failure(request, code, detail));
+      this.#pump();
+    };
+    final.timer = setTimeout(
+      () => fail("ETIMEDOUT", `no answer within ${this.#limits.timeout} ms`),
+      this.#limits.timeout,
+    );
     try {
       this.#socket ??= this.#open();
       this.#socket.ref();
-      const flags = Flags.REQUEST | (dump ? FlagsGet.DUMP : Flags.ACK) | (request.flags ?? 0);
-      const message = { type: request.type, flags, seq, port: this.#socket.address().port };
-      this.#trace.sent(message, request.payload, subject(request));
-      const sent = onOwnTurn((error?: Error) => {
-        if (error) this.#finish(seq, failure(request, codeOf(error), error.message));
+      const { port } = this.#socket.address();
+      const parts = jobs.flatMap(({ request, dump }, at) => {
+        const seq = numbers[at] ?? 0;
+        const answer = dump ? FlagsGet.DUMP : seq === last ? Flags.ACK : 0;
+        const message = { type: request.type, flags: Flags.REQUEST | answer | (request.flags ?? 0), seq, port };
+        this.#trace.sent(message, request.payload, subject(request));
+        // The next one begins at a multiple of four.
+        const { length } = request.payload;
+        return [...formatMessage({ ...message, data: request.payload }), Buffer.alloc(align(length) - length)];
       });
-      this.#socket.send(Buffer.concat(formatMessage({ ...message, data: request.payload })), {}, sent);
+      const sent = onOwnTurn((error?: Error) => {
+        if (error) fail(codeOf(error), error.message);
+      });
+      this.#socket.send(Buffer.concat(parts), {}, sent);
     } catch (error) {
-      this.#finish(seq, failure(request, codeOf(error), String(error)));
+      fail(codeOf(error), String(error));
     }
   }
 
@@ -159,21 +189,31 @@ export class Requests implements Disposable {
     if (!job) return;
     if (frame.type === NLMSG_ERROR) this.#conclude(frame.seq, job, readAck(frame));
     else if (frame.type === NLMSG_DONE) this.#conclude(frame.seq, job, readDone(frame));
-    else job.parts.push(frame);
+    else {
+      job.parts.push(frame);
+      // A table of a hundred thousand entries takes its time, and to give it up would leave the socket busy with it.
+      job.timer?.refresh();
+    }
   }
 
   #conclude(seq: number, job: Job, { errno, message }: Verdict): void {
     this.#finish(seq, errno === 0 ? undefined : failure(job.request, errorCode(errno), message));
   }
 
+  /** What was sent before it in the same datagram, and had no error, is done. */
   #finish(seq: number, error: KernelError | undefined): void {
+    for (const before of this.#flying.get(seq)?.ahead ?? []) this.#settle(before, undefined);
+    this.#settle(seq, error);
+    this.#pump();
+  }
+
+  #settle(seq: number, error: KernelError | undefined): void {
     const job = this.#flying.get(seq);
     if (!job) return;
     this.#flying.delete(seq);
     clearTimeout(job.timer);
     if (error) job.settle.reject(error);
     else job.settle.resolve(job.parts);
-    this.#pump();
   }
 
   /** The socket is of no more use: whoever waits for an answer hears so, the next request opens another one. */

@@ -48,7 +48,7 @@ export class RtStations implements Stations {
       { lladdr: macBytes(mac, operation, name), dst: addressBytes(via) },
     );
     const flags = FlagsNew.CREATE | FlagsNew.REPLACE;
-    await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload });
+    await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload, bulk: true });
   }
 
   /** Two messages: one for both would stop at the first table that has nothing to remove. */
@@ -65,7 +65,7 @@ export class RtStations implements Stations {
     const lladdr = macBytes(mac, operation, name);
     const payload = encodeNeighbour({ family: AF_BRIDGE, ifindex: index, flags }, { lladdr });
     try {
-      await this.#requests.send({ operation, device: name, type: DELNEIGH, payload });
+      await this.#requests.send({ operation, device: name, type: DELNEIGH, payload, bulk: true });
       return true;
     } catch (error) {
       if (isKernelError(error, "ENOENT", "ENODEV", "ENOTSUP")) return false;
