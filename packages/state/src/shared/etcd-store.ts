@@ -8,7 +8,7 @@ import {
   retry,
   type IBackoff,
 } from "cockatiel";
-import { Etcd3, isRecoverableError, type IOptions } from "etcd3";
+import { Etcd3, isRecoverableError, type IOptions, type Watcher as EtcdWatch } from "etcd3";
 import {
   StoreAway,
   type Condition,
@@ -40,6 +40,8 @@ const REST_MS = 1_000;
 const LEASE_SECONDS = 15;
 /** Entries in one answer: gRPC takes no message of more than 4 MiB. */
 const PAGE = 5_000;
+/** What etcd says to those whom it does not know, or does not let. */
+const REFUSALS = /authentication failed|invalid auth token|permission denied|user name is empty|not granted/i;
 
 export class EtcdStore implements SharedStore {
   readonly name: string;
@@ -105,12 +107,14 @@ export class EtcdStore implements SharedStore {
         .watch()
         .prefix(this.#root + prefix)
         .watcher();
-      const beginAnew = () => {
+      const beginAnew = (isCancelled: boolean) => {
         if (closed || watch !== current) return;
         watch.removeAllListeners();
         // Its own errors are of no interest any more, and without a listener they would end the process.
         watch.on("error", () => undefined);
-        watch.cancel().catch(() => undefined);
+        // To cancel it a second time would: etcd answers, and the package finds no watch that the answer is for.
+        if (!isCancelled) watch.cancel().catch(() => undefined);
+        current = undefined;
         seen = 0;
         setTimeout(() => {
           if (!closed) current = begin();
@@ -119,7 +123,7 @@ export class EtcdStore implements SharedStore {
       const note = (revision: string) => (seen = Math.max(seen, Number(revision)));
       watch.on("connected", ({ header: { revision } }) => {
         // The store was restored from an older copy, and this watch waits for a revision that is far away.
-        if (Number(revision) < seen) beginAnew();
+        if (Number(revision) < seen) beginAnew(false);
         else {
           note(revision);
           watcher.again();
@@ -132,14 +136,14 @@ export class EtcdStore implements SharedStore {
         watcher.changed({ key: this.#key(key), value: undefined, revision: note(mod_revision) });
       });
       // Compacted away while we were cut off: the watch has been cancelled and will never tell anything again.
-      watch.on("error", beginAnew);
+      watch.on("error", () => beginAnew(true));
       return watch;
     };
-    let current = begin();
+    let current: EtcdWatch | undefined = begin();
     return {
       [Symbol.asyncDispose]: async () => {
         closed = true;
-        await current.cancel().catch(() => undefined);
+        await current?.cancel().catch(() => undefined);
       },
     };
   }
@@ -181,7 +185,7 @@ export class EtcdStore implements SharedStore {
     try {
       return await work();
     } catch (error) {
-      throw new StoreAway(this.name, error);
+      throw new StoreAway(this.name, error, REFUSALS.test(String(error)));
     }
   }
 

@@ -59,8 +59,9 @@ export interface SharedStore extends AsyncDisposable {
 export class StoreAway extends Error {
   override readonly name = "StoreAway";
 
-  constructor(store: string, cause: unknown) {
+  /** @param refuses it answers, but not to this host */
+  constructor(store: string, cause: unknown, refuses = false) {
     const reason = Error.isError(cause) ? `: ${cause.message}` : "";
-    super(`the shared store ${store} is away${reason}`, { cause });
+    super(`the shared store ${store} ${refuses ? "refuses this host" : "is away"}${reason}`, { cause });
   }
 }
