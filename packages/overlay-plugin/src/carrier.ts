@@ -110,13 +110,15 @@ export class Carrier implements AsyncDisposable {
     const { id, name } = this.network;
     if (this.#agreed?.members.includes(host) !== true) await join(store, host, { ...this.network }, this.network);
     // One whose address another host has by now does not keep the others from being told.
-    const refusals: unknown[] = [];
+    const refusals: Error[] = [];
     for (const { id: endpoint } of records.endpointsOf(id)) {
       const work = async () => {
         const record = records.endpoint(endpoint);
         if (record?.progress === "made" && !this.#isAnnounced(record)) await announce(store, this.announcement(record));
       };
-      await locks.run(endpointLock(id, endpoint), "repair", work).catch((error: unknown) => refusals.push(error));
+      await locks.run(endpointLock(id, endpoint), "repair", work).catch((error: unknown) => {
+        refusals.push(error instanceof Error ? error : new Error(String(error)));
+      });
     }
     for (const [address, entry] of [...this.forwarding.entries]) {
       if (entry.host !== host || this.#isHere(entry)) continue;

@@ -4,7 +4,7 @@ export { Mirror } from "./mirror.ts";
 export { openStore, type OpenOptions } from "./open-store.ts";
 export { removeStore } from "./remove-store.ts";
 export { follow, type Follower, type Following } from "./shared/follow.ts";
-export { SharedMemory, type Wire } from "./shared/shared-memory.ts";
+export { SharedMemory, Wire } from "./shared/shared-memory.ts";
 export {
   StoreAway,
   type ChangedEntry,

@@ -1,7 +1,7 @@
 // Hosts for tests: each with a kernel in memory, all with one shared store in memory.
 import { FakeKernel } from "@portolan/kernel/testing";
 import { Cidr, silentLogger, type CallContext, type EndpointId, type NetworkId } from "@portolan/sdk";
-import { MemoryDisk, openMemoryStore, type SharedMemory, type SharedStore, type Wire } from "@portolan/state";
+import { MemoryDisk, openMemoryStore, type SharedMemory, type SharedStore, Wire } from "@portolan/state";
 import { decode, encode } from "dns-packet";
 import { openOverlay, type Overlay } from "../overlay.ts";
 import { decide } from "../names/answer.ts";
@@ -38,7 +38,8 @@ export class TestHost implements AsyncDisposable {
 
   /** Of a host whose store is in memory. */
   get wire(): Wire {
-    return this.shared as Wire;
+    if (!(this.shared instanceof Wire)) throw new Error("only a store in memory has a wire to cut");
+    return this.shared;
   }
 
   /** @param number the last part of the address that others send to */
