@@ -26,7 +26,7 @@ export function announce({ name, index }: LinkHandle, { address, mac }: Neighbou
 }
 
 /** The Ethernet frame. ARP by RFC 5227 section 3, IPv6 by RFC 4861 section 7.2.6. */
-export function announcementFrame(address: string, mac: Buffer): Buffer {
+function announcementFrame(address: string, mac: Buffer): Buffer {
   return isIPv4(address) ? arpFrame(addressBytes(address), mac) : neighbourFrame(addressBytes(address), mac);
 }
 
