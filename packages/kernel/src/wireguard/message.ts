@@ -1,6 +1,6 @@
 // A WireGuard link as a generic netlink message: our description to bytes, the kernel's to ours.
 import { isIPv6 } from "node:net";
-import { wg } from "netlink";
+import { parseAttributes } from "netlink";
 import { parseCidr } from "../cidr.ts";
 import { KernelError } from "../kernel-error.ts";
 import { attribute, nested } from "../netlink-attribute.ts";
@@ -9,8 +9,11 @@ import type { Tunnel, TunnelPeer, TunnelPeerSpec } from "../tunnels.ts";
 
 /** Of the kernel's uapi/linux/wireguard.h. The library's names for the commands are off by one. */
 export const WG_CMD = { GET_DEVICE: 0, SET_DEVICE: 1 };
-const DEVICE = { IFNAME: 2, PRIVATE_KEY: 3, LISTEN_PORT: 6, PEERS: 8 };
-const PEER = { PUBLIC_KEY: 1, FLAGS: 3, ENDPOINT: 4, KEEPALIVE: 5, ALLOWED_IPS: 9 };
+const DEVICE = { IFNAME: 2, PRIVATE_KEY: 3, PUBLIC_KEY: 4, LISTEN_PORT: 6, PEERS: 8 };
+const PEER = {
+  ...{ PUBLIC_KEY: 1, FLAGS: 3, ENDPOINT: 4, KEEPALIVE: 5 },
+  ...{ LAST_HANDSHAKE_TIME: 6, RX_BYTES: 7, TX_BYTES: 8, ALLOWED_IPS: 9 },
+};
 const ALLOWED_IP = { FAMILY: 1, ADDRESS: 2, MASK: 3 };
 const PEER_REMOVE_ME = 1;
 const PEER_REPLACE_ALLOWED_IPS = 2;
@@ -67,10 +70,10 @@ export function decodeTunnel(answers: readonly Buffer[]): Tunnel {
   let [publicKey, port] = ["", 0];
   const peers = new Map<string, TunnelPeer>();
   for (const answer of answers) {
-    const device = wg.parseDevice(answer);
-    if (device.publicKey) publicKey = device.publicKey.toString("base64");
-    port = device.listenPort ?? port;
-    for (const each of device.peers ?? []) {
+    const device = read(answer);
+    publicKey = device.get(DEVICE.PUBLIC_KEY)?.toString("base64") ?? publicKey;
+    port = device.get(DEVICE.LISTEN_PORT)?.readUInt16LE() ?? port;
+    for (const each of readList(device.get(DEVICE.PEERS))) {
       const peer = decodePeer(each);
       const before = peers.get(peer.publicKey);
       peers.set(peer.publicKey, before ? { ...before, allowed: [...before.allowed, ...peer.allowed] } : peer);
@@ -79,20 +82,39 @@ export function decodeTunnel(answers: readonly Buffer[]): Tunnel {
   return { publicKey, port, peers: [...peers.values()] };
 }
 
-function decodePeer(peer: wg.Peer): TunnelPeer {
-  const { publicKey, endpoint, allowedIps = [], persistentKeepaliveInterval: keepalive = 0 } = peer;
+function decodePeer(attributes: Buffer): TunnelPeer {
+  const peer = read(attributes);
+  const endpoint = peer.get(PEER.ENDPOINT);
   // struct __kernel_timespec: seconds and nanoseconds, of 64 bits each.
-  const seconds = Number(peer.lastHandshakeTime?.readBigInt64LE(0) ?? 0n);
-  const nanoseconds = Number(peer.lastHandshakeTime?.readBigInt64LE(8) ?? 0n);
+  const time = peer.get(PEER.LAST_HANDSHAKE_TIME);
+  const [seconds, nanoseconds] = [Number(time?.readBigInt64LE(0) ?? 0n), Number(time?.readBigInt64LE(8) ?? 0n)];
   return {
-    publicKey: publicKey?.toString("base64") ?? "",
+    publicKey: peer.get(PEER.PUBLIC_KEY)?.toString("base64") ?? "",
     ...(endpoint && { endpoint: readSocketAddress(endpoint) }),
-    allowed: allowedIps.map(({ ipaddr, cidrMask = 0 }) => `${ipaddr ? addressText(ipaddr) : "::"}/${cidrMask}`),
-    keepalive,
+    allowed: readList(peer.get(PEER.ALLOWED_IPS)).map(decodeRange),
+    keepalive: peer.get(PEER.KEEPALIVE)?.readUInt16LE() ?? 0,
     ...(seconds > 0 && { lastHandshake: seconds * 1000 + Math.floor(nanoseconds / 1e6) }),
-    received: Number(peer.rxBytes ?? 0n),
-    sent: Number(peer.txBytes ?? 0n),
+    received: Number(peer.get(PEER.RX_BYTES)?.readBigUInt64LE() ?? 0n),
+    sent: Number(peer.get(PEER.TX_BYTES)?.readBigUInt64LE() ?? 0n),
   };
+}
+
+function decodeRange(attributes: Buffer): string {
+  const range = read(attributes);
+  return `${addressText(range.get(ALLOWED_IP.ADDRESS) ?? Buffer.alloc(16))}/${range.get(ALLOWED_IP.MASK)?.readUInt8() ?? 0}`;
+}
+
+function read(attributes: Buffer): ReadonlyMap<number, Buffer> {
+  const found = new Map<number, Buffer>();
+  parseAttributes(attributes, ({ type, data }) => found.set(type, data));
+  return found;
+}
+
+/** WireGuard does not number the entries of a list, which the library's own reading insists on. */
+function readList(attributes: Buffer = Buffer.alloc(0)): readonly Buffer[] {
+  const found: Buffer[] = [];
+  parseAttributes(attributes, ({ data }) => found.push(data));
+  return found;
 }
 
 /** @throws KernelError EINVAL */

@@ -1,14 +1,26 @@
 // WireGuard's links on the real kernel, where it has them; two of them talk to each other.
 import { generateKeyPairSync } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Protocol } from "netlink";
 import type { Kernel } from "../kernel.ts";
 import { openKernel } from "../open-kernel.ts";
 import { runProgram } from "../process.ts";
+import { Requests } from "../rtnetlink/requests.ts";
 import { inOwnNamespace } from "../testing/own-namespace.ts";
 import { tunnelsContract } from "../testing/tunnels-contract.ts";
+import { genericFamily } from "./generic-family.ts";
 
 const keyOf = () =>
   Buffer.from(generateKeyPairSync("x25519").privateKey.export({ format: "jwk" }).d ?? "", "base64url");
+
+inOwnNamespace("generic netlink", () => {
+  it("knows its families by name, and says of others that there are none", async () => {
+    using requests = new Requests({}, Protocol.GENERIC);
+    // The one that tells of the others has a number of its own for good.
+    expect(await genericFamily(requests, "nlctrl", { operation: "test" })).toBe(16);
+    expect(await genericFamily(requests, "no-such-family", { operation: "test" })).toBeUndefined();
+  });
+});
 
 const { code } = (await runProgram("unshare", ["--net", "ip", "link", "add", "type", "wireguard"])) ?? {};
 if (code === 0) {

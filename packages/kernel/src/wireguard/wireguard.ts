@@ -1,19 +1,14 @@
 // WireGuard links: made by rtnetlink, keys and peers by generic netlink.
-import { FlagsNew, genl, Protocol, rt } from "netlink";
+import { FlagsNew, Protocol, rt } from "netlink";
 import { isKernelError, KernelError } from "../kernel-error.ts";
 import type { Link } from "../kernel.ts";
 import { checkLinkName } from "../link-name.ts";
-import { encode } from "../rtnetlink/encode.ts";
 import { encodeLink } from "../rtnetlink/link-message.ts";
 import type { RtLinks } from "../rtnetlink/links.ts";
 import { Requests, type Request } from "../rtnetlink/requests.ts";
 import type { Tunnel, TunnelPeerSpec, Tunnels, TunnelSpec } from "../tunnels.ts";
+import { GENERIC_HEADER_LENGTH, genericFamily, genericMessage } from "./generic-family.ts";
 import { decodeTunnel, encodeIdentity, encodePeer, encodeQuery, encodeRemoval, mustBeKey, WG_CMD } from "./message.ts";
-
-const GENL_ID_CTRL = 16;
-/** struct genlmsghdr: command, version, two reserved bytes. */
-const HEADER_LENGTH = 4;
-const VERSION = 1;
 
 export class WireGuard implements Tunnels, Disposable {
   readonly #links: RtLinks;
@@ -88,22 +83,15 @@ export class WireGuard implements Tunnels, Disposable {
 
   async #ask(operation: string, device: string, command: number, attributes: Buffer): Promise<readonly Buffer[]> {
     const type = await this.#resolve(operation, device);
-    const request: Request = { operation, device, type, payload: message(command, attributes) };
+    const request: Request = { operation, device, type, payload: genericMessage(command, attributes) };
     const answers = await (command === WG_CMD.GET_DEVICE ? this.#requests.dump(request) : this.#requests.send(request));
-    return answers.map((answer) => answer.subarray(HEADER_LENGTH));
+    return answers.map((answer) => answer.subarray(GENERIC_HEADER_LENGTH));
   }
 
-  /** The kernel numbers generic netlink's families as they come. */
   async #resolve(operation: string, device?: string): Promise<number> {
     if (this.#family !== undefined) return this.#family;
     const subject = { operation, ...(device !== undefined && { device }) };
-    const payload = message(genl.Commands.GET_FAMILY, encode(genl.formatMessage({ familyName: "wireguard" })));
-    try {
-      const [answer] = await this.#requests.send({ ...subject, type: GENL_ID_CTRL, payload });
-      this.#family = answer && genl.parseMessage(answer.subarray(HEADER_LENGTH)).familyId;
-    } catch (error) {
-      if (!isKernelError(error, "ENOENT")) throw error;
-    }
+    this.#family = await genericFamily(this.#requests, "wireguard", subject);
     if (this.#family !== undefined) return this.#family;
     const detail = "this kernel has no WireGuard: neither built in, nor as the module wireguard";
     throw new KernelError({ ...subject, code: "ENOTSUP", detail });
@@ -114,6 +102,3 @@ export class WireGuard implements Tunnels, Disposable {
     return (this.#generic ??= new Requests({}, Protocol.GENERIC));
   }
 }
-
-const message = (command: number, attributes: Buffer) =>
-  Buffer.concat([Buffer.from([command, VERSION, 0, 0]), attributes]);
