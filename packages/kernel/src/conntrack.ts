@@ -1,9 +1,9 @@
 // Makes Linux forget tracked flows: NAT is decided at a flow's first packet, and UDP flows live on long after a mapping changed.
 import { parseAttributes } from "netlink";
 import { isKernelError } from "./kernel-error.ts";
-import type { Conntrack, Flows } from "./kernel.ts";
+import type { Conntrack, Flows, LedFlows } from "./kernel.ts";
 import { attribute, NESTED } from "./netlink-attribute.ts";
-import { AF_INET, AF_INET6 } from "./rtnetlink/encode.ts";
+import { addressText, AF_INET, AF_INET6, familyOf } from "./rtnetlink/encode.ts";
 import type { Requests } from "./rtnetlink/requests.ts";
 
 const SUBSYSTEM = 1 << 8;
@@ -11,9 +11,15 @@ const CT_GET = SUBSYSTEM | 1;
 const CT_DELETE = SUBSYSTEM | 2;
 const NFGENMSG_LENGTH = 4;
 const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
 const CTA_ZONE = 18;
 const CTA_FILTER = 25;
 const CTA_FILTER_ORIG_FLAGS = 1;
+const CTA_TUPLE_IP = 1;
+const CTA_IP_V4_SRC = 1;
+const CTA_IP_V4_DST = 2;
+const CTA_IP_V6_SRC = 3;
+const CTA_IP_V6_DST = 4;
 const CTA_TUPLE_PROTO = 2;
 const CTA_PROTO_NUM = 1;
 const CTA_PROTO_DST_PORT = 3;
@@ -47,6 +53,24 @@ export class NetlinkConntrack implements Conntrack {
     return count;
   }
 
+  async forgetLed(flows: readonly LedFlows[]): Promise<number> {
+    let count = 0;
+    for (const family of [AF_INET, AF_INET6]) {
+      const led = new Map(
+        flows.filter(({ address }) => familyOf(address) === family).map(({ address, to }) => [address, new Set(to)]),
+      );
+      if (led.size === 0) continue;
+      const operation = "list tracked flows";
+      const found = await this.#requests.dump({ operation, type: CT_GET, payload: header(family) });
+      const astray = found.map(readFlow).filter(({ destination, answering }) => {
+        return led.has(destination) && led.get(destination)?.has(answering) === false;
+      });
+      const deleted = await Promise.all(astray.map((flow) => this.#delete(family, flow)));
+      count += deleted.filter(Boolean).length;
+    }
+    return count;
+  }
+
   /** False when it has ended by itself meanwhile. */
   async #delete(family: number, { identity }: Flow): Promise<boolean> {
     const payload = Buffer.concat([header(family), ...identity.map(({ type, data }) => attribute(type, data))]);
@@ -63,6 +87,10 @@ export class NetlinkConntrack implements Conntrack {
 interface Flow {
   readonly protocol: number;
   readonly destinationPort: number;
+  /** Where its first packet was sent to, as an address. */
+  readonly destination: string;
+  /** Who answers: somebody else when NAT led it there. */
+  readonly answering: string;
   /** The attributes that tell it from all others, as the kernel wrote them. */
   readonly identity: readonly { readonly type: number; readonly data: Buffer }[];
 }
@@ -87,21 +115,28 @@ function query(family: number, protocol: number, ports: readonly number[]): Buff
 
 function readFlow(answer: Buffer): Flow {
   const identity: { type: number; data: Buffer }[] = [];
-  let protocol = 0;
-  let destinationPort = 0;
+  const flow = { protocol: 0, destinationPort: 0, destination: "", answering: "" };
   parseAttributes(answer.subarray(NFGENMSG_LENGTH), ({ type, data }) => {
-    if (type !== CTA_TUPLE_ORIG && type !== CTA_ZONE) return;
-    identity.push({ type: type === CTA_TUPLE_ORIG ? type | NESTED : type, data });
+    if (type === CTA_ZONE) identity.push({ type, data });
+    if (type === CTA_TUPLE_REPLY)
+      readParts(data, CTA_TUPLE_IP, [CTA_IP_V4_SRC, CTA_IP_V6_SRC], (bytes) => (flow.answering = addressText(bytes)));
     if (type !== CTA_TUPLE_ORIG) return;
-    parseAttributes(data, (part) => {
-      if (part.type !== CTA_TUPLE_PROTO) return;
-      parseAttributes(part.data, (field) => {
-        if (field.type === CTA_PROTO_NUM) protocol = field.data.readUInt8(0);
-        if (field.type === CTA_PROTO_DST_PORT) destinationPort = field.data.readUInt16BE(0);
-      });
+    identity.push({ type: type | NESTED, data });
+    readParts(data, CTA_TUPLE_IP, [CTA_IP_V4_DST, CTA_IP_V6_DST], (bytes) => (flow.destination = addressText(bytes)));
+    readParts(data, CTA_TUPLE_PROTO, [CTA_PROTO_NUM], (bytes) => (flow.protocol = bytes.readUInt8(0)));
+    readParts(data, CTA_TUPLE_PROTO, [CTA_PROTO_DST_PORT], (bytes) => (flow.destinationPort = bytes.readUInt16BE(0)));
+  });
+  return { ...flow, identity };
+}
+
+/** The fields of these types in one part of a tuple. */
+function readParts(tuple: Buffer, part: number, fields: readonly number[], read: (bytes: Buffer) => void): void {
+  parseAttributes(tuple, ({ type, data }) => {
+    if (type !== part) return;
+    parseAttributes(data, (field) => {
+      if (fields.includes(field.type)) read(field.data);
     });
   });
-  return { protocol, destinationPort, identity };
 }
 
 function isAmong(flow: Flow, protocol: number, ports: readonly number[]): boolean {

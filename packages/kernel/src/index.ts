@@ -25,6 +25,7 @@ export type {
   Flows,
   ForwardAccept,
   Kernel,
+  LedFlows,
   Link,
   LinkChange,
   LinkHandle,

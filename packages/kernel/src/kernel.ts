@@ -314,9 +314,22 @@ export interface Flows {
   readonly ports: readonly number[];
 }
 
+/** Tracked flows to an address that NAT leads to others. */
+export interface LedFlows {
+  /** Where the first packet of each was sent to. */
+  readonly address: string;
+  /** Those that were led there are left alone. */
+  readonly to: readonly string[];
+}
+
 export interface Conntrack {
   /** The next packet of such a flow is looked at as if it were the first. @returns how many there were */
   forget(flows: Flows): Promise<number>;
+  /**
+   * Of each flow that was led elsewhere than its address leads to now, the next packet is looked at as if it were the first:
+   * UDP goes on to where the address leads now, and a TCP connection is reset from there. @returns how many there were
+   */
+  forgetLed(flows: readonly LedFlows[]): Promise<number>;
 }
 
 export interface Kernel extends AsyncDisposable {

@@ -1,5 +1,5 @@
 // Containers' network namespaces, by the paths at which dockerd keeps them.
-import type { Addresses, Links, Routes } from "./kernel.ts";
+import type { Addresses, Conntrack, Links, Nftables, Routes } from "./kernel.ts";
 import type { Shaping } from "./shaping.ts";
 
 export interface Sandboxes {
@@ -23,6 +23,9 @@ export interface Sandbox extends AsyncDisposable {
   readonly routes: Routes;
   /** A link loses its limits on its way from one namespace to another. The helper lives, and ends, inside. */
   readonly shaping: Shaping;
+  /** Its own ruleset: beside what dockerd writes there for its DNS. */
+  readonly nftables: Pick<Nftables, "run" | "list">;
+  readonly conntrack: Pick<Conntrack, "forgetLed">;
   /** Whether links have IPv6, as `net/ipv6/conf/LINK/disable_ipv6` says; false without effect where the kernel has none. */
   setIPv6(link: string, isOn: boolean): Promise<void>;
   /** Moves a link of the host's inside, under another name. It is down then. @throws KernelError ENODEV, EEXIST */

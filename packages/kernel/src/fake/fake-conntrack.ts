@@ -1,5 +1,5 @@
 // Tracked flows: the fake host has no traffic, so there is never one to forget, but each wish to do so is a step.
-import type { Conntrack, Flows } from "../kernel.ts";
+import type { Conntrack, Flows, LedFlows } from "../kernel.ts";
 import type { FakeHost } from "./fake-host.ts";
 
 export class FakeConntrack implements Conntrack {
@@ -13,6 +13,12 @@ export class FakeConntrack implements Conntrack {
     if (ports.length === 0) return 0;
     await this.#host.enter("forget tracked flows");
     this.#host.step(`forget tracked flows to ${ports.join(", ")}/${protocol}`);
+    return 0;
+  }
+
+  async forgetLed(flows: readonly LedFlows[]): Promise<number> {
+    await this.#host.enter("forget tracked flows");
+    for (const { address, to } of flows) this.#host.step(`forget tracked flows to ${address} but for ${to.join(", ")}`);
     return 0;
   }
 }

@@ -110,10 +110,16 @@ export class FakeHost {
     }
   }
 
-  /** Into a sandbox, which is there from the first one on. */
-  moveInto(path: string, link: FakeLink, name?: string): void {
+  /** Made when it is asked for first. */
+  sandboxAt(path: string): FakeHost {
     const inside = this.sandboxes.get(path) ?? new FakeHost({ onStep: this.#onStep, firstIndex: SANDBOX_INDEX });
     this.sandboxes.set(path, inside);
+    return inside;
+  }
+
+  /** Into a sandbox, which is there from the first one on. */
+  moveInto(path: string, link: FakeLink, name?: string): void {
+    const inside = this.sandboxAt(path);
     this.dropLink(link);
     link.homeName = link.name;
     link.name = name ?? `eth${inside.links.size - 1}`;

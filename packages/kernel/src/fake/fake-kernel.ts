@@ -68,7 +68,10 @@ export class FakeKernel implements Kernel {
     const link = this.#mustFind(name);
     const peer = this.#host.linkByIndex(link.peer);
     if (link.stacking) this.#host.moveInto(path, link);
-    else this.#host.dropLink(link);
+    else {
+      this.#host.dropLink(link);
+      this.#host.sandboxAt(path);
+    }
     if (peer?.kind === "veth") peer.peerElsewhere = true;
   }
 

@@ -2,8 +2,10 @@
 import { KernelError } from "../kernel-error.ts";
 import type { Sandbox, Sandboxes } from "../sandboxes.ts";
 import { FakeAddresses, FakeRoutes } from "./fake-addresses.ts";
+import { FakeConntrack } from "./fake-conntrack.ts";
 import type { FakeHost } from "./fake-host.ts";
 import { FakeLinks } from "./fake-links.ts";
+import { FakeNftables } from "./fake-nftables.ts";
 import { FakeShaping } from "./fake-shaping.ts";
 
 export class FakeSandboxes implements Sandboxes {
@@ -13,6 +15,7 @@ export class FakeSandboxes implements Sandboxes {
   /** One for each sandbox, since they keep what they are told. */
   readonly #routes = new WeakMap<FakeHost, FakeRoutes>();
   readonly #shaping = new WeakMap<FakeHost, FakeShaping>();
+  readonly #nftables = new WeakMap<FakeHost, FakeNftables>();
 
   constructor(host: FakeHost) {
     this.#host = host;
@@ -44,11 +47,15 @@ export class FakeSandboxes implements Sandboxes {
     const routes = this.#routes.get(inside) ?? new FakeRoutes(inside);
     this.#routes.set(inside, routes);
     const shaping = this.shapingIn(path) ?? new FakeShaping(inside);
+    const nftables = this.#nftables.get(inside) ?? new FakeNftables(inside);
+    this.#nftables.set(inside, nftables);
     return {
       links,
       addresses: new FakeAddresses(inside, links),
       routes,
       shaping,
+      nftables,
+      conntrack: new FakeConntrack(inside),
       setIPv6: () => Promise.resolve(),
       take: async (name, as) => {
         const operation = "move into sandbox link";

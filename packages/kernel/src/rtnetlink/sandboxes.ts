@@ -2,11 +2,13 @@
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { readFile, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { rt, type Protocol } from "netlink";
+import { Protocol, rt } from "netlink";
+import { NetlinkConntrack } from "../conntrack.ts";
 import { KernelError, systemCode } from "../kernel-error.ts";
 import { checkLinkName } from "../link-name.ts";
 import { openNetlinkSocket } from "../netlink-socket.ts";
 import { inNetworkNamespace } from "../network-namespace.ts";
+import { NftablesByLibrary } from "../nftables/nftables.ts";
 import type { Sandbox, Sandboxes } from "../sandboxes.ts";
 import { RtAddresses } from "./addresses.ts";
 import { encodeLink } from "./link-message.ts";
@@ -54,16 +56,27 @@ export class RtSandboxes implements Sandboxes {
     const inside = (protocol: Protocol) => inNetworkNamespace(file, () => openNetlinkSocket(protocol));
     const requests = new Requests({}, undefined, inside);
     const links = new RtLinks(requests);
+    // What few callers need is opened when it is asked for; the library's socket stays in the namespace where it was opened.
+    let nftables: NftablesByLibrary | undefined;
+    let tracking: Requests | undefined;
     return {
       links,
       addresses: new RtAddresses(requests, links),
       routes: new RtRoutes(requests, links),
       shaping: new RtShaping(requests, links),
+      get nftables() {
+        return (nftables ??= inNetworkNamespace(file, () => new NftablesByLibrary()));
+      },
+      get conntrack() {
+        tracking ??= new Requests({}, Protocol.NETFILTER, inside);
+        return new NetlinkConntrack(tracking);
+      },
       setIPv6: (link, isOn) => Promise.resolve().then(() => setIPv6(file, link, isOn)),
       take: (link, name) => this.#take(file, link, name),
-      [Symbol.asyncDispose]() {
+      async [Symbol.asyncDispose]() {
         requests[Symbol.dispose]();
-        return Promise.resolve();
+        tracking?.[Symbol.dispose]();
+        await nftables?.[Symbol.asyncDispose]();
       },
     };
   }
