@@ -47,6 +47,11 @@ export interface OverlayFacts {
     readonly bridge: string;
     readonly link: string;
     readonly encrypted: boolean;
+    readonly services: readonly {
+      readonly name: string;
+      readonly addresses: readonly string[];
+      readonly endpoints: readonly string[];
+    }[];
     readonly trouble?: string;
   }[];
   readonly peers: readonly {

@@ -5,7 +5,7 @@ import type { Kernel, LinkHandle } from "@portolan/kernel";
 import { endpointLock, type KeyedLocks, type Logger } from "@portolan/sdk";
 import { follow, type Following, type SharedStore } from "@portolan/state";
 import { announce, withdraw, type Announcement } from "./cluster/announce.ts";
-import { agreedKey, asNetwork, networkRoot, type EndpointEntry, type NetworkEntry } from "./cluster/keys.ts";
+import { addressIn, agreedKey, asNetwork, networkRoot, type EndpointEntry, type NetworkEntry } from "./cluster/keys.ts";
 import { join } from "./cluster/membership.ts";
 import { NameIndex } from "./names/name-index.ts";
 import { namesOf } from "./names/names-of.ts";
@@ -13,6 +13,7 @@ import type { Peers } from "./cluster/peers.ts";
 import type { Encryption } from "./encryption/encryption.ts";
 import { Forwarding, type Repair } from "./forwarding.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
+import { Services } from "./services/services.ts";
 
 export interface CarrierParts {
   readonly kernel: Kernel;
@@ -33,6 +34,7 @@ export class Carrier implements AsyncDisposable {
   readonly forwarding: Forwarding;
   /** Of containers on all hosts, as the cluster has them. */
   readonly names = new NameIndex();
+  readonly services: Services;
   readonly #parts: CarrierParts;
   readonly #following: Following;
   readonly #listening: readonly Disposable[];
@@ -40,7 +42,7 @@ export class Carrier implements AsyncDisposable {
   #agreed: NetworkEntry | undefined;
 
   constructor(network: NetworkRecord, parts: CarrierParts) {
-    const { kernel, store, peers, records, log, host, vtep, encryption, onReplaced } = parts;
+    const { kernel, store, peers, records, locks, log, host, vtep, encryption, onReplaced } = parts;
     const { id, name, peerTimeout, encrypted = false } = network;
     this.network = network;
     this.#parts = parts;
@@ -54,25 +56,37 @@ export class Carrier implements AsyncDisposable {
         entry && entry.host !== host ? { addresses: [address], names: entry.names ?? [] } : undefined,
       );
     this.forwarding = new Forwarding({ kernel, peers, log, host, viaOf, isReady, peerTimeout, isLocal, onEntry });
+    this.services = new Services({
+      ...{ kernel, store, records, locks, log, host, network },
+      reaches: (other) => this.forwarding.reachesHost(other),
+      announce: (record) => announce(store, this.announcement(record)),
+    });
     this.#listening = [
       peers.listen((peer) => this.#peerChanged(peer)),
       encryption.listen((peer) => {
         if (peer === undefined) this.forwarding.peersKnown();
         else this.forwarding.hostChanged(peer);
+        this.services.update();
       }),
     ];
     for (const peer of peers.all.keys()) this.#peerChanged(peer);
-    void peers.first.then(() => this.forwarding.peersKnown());
+    void peers.first.then(() => {
+      this.forwarding.peersKnown();
+      this.services.update();
+    });
     const key = agreedKey(name);
     this.#following = follow(store, networkRoot(name), {
       replaced: (entries) => {
         this.#agreed = asNetwork(entries.find((entry) => entry.key === key)?.value);
         this.forwarding.replaced(entries);
+        this.services.replaced(entries);
         onReplaced(this);
       },
       changed: (entry) => {
         if (entry.key === key) this.#agreed = asNetwork(entry.value);
+        const before = this.forwarding.entries.get(addressIn(entry.key) ?? "");
         this.forwarding.changed(entry);
+        this.services.changed(entry, before);
       },
     });
   }
@@ -92,10 +106,13 @@ export class Carrier implements AsyncDisposable {
   }
 
   announcement(record: EndpointRecord): Announcement {
-    const { id, addresses, mac } = record;
+    const { id, addresses, mac, service, serving } = record;
     const names = namesOf(record);
-    const told = names.length > 0 ? { names } : {};
-    const entry: EndpointEntry = { host: this.#parts.host, endpoint: id.slice(0, 12), mac, ...told };
+    const entry: EndpointEntry = {
+      ...{ host: this.#parts.host, endpoint: id.slice(0, 12), mac },
+      ...(names.length > 0 && { names }),
+      ...(service && serving && { service: service.name }),
+    };
     return { network: this.network.name, addresses, entry };
   }
 
@@ -124,6 +141,7 @@ export class Carrier implements AsyncDisposable {
       if (entry.host !== host || this.#isHere(entry)) continue;
       await withdraw(store, { network: name, addresses: [address], entry });
     }
+    await this.services.repair();
     const [refusal] = refusals;
     if (refusal !== undefined) throw refusal;
   }
@@ -134,6 +152,7 @@ export class Carrier implements AsyncDisposable {
     this.forwarding.detach();
     await this.#following[Symbol.asyncDispose]();
     await this.forwarding.settled();
+    await this.services[Symbol.asyncDispose]();
   }
 
   #isAnnounced(record: EndpointRecord): boolean {
@@ -147,11 +166,13 @@ export class Carrier implements AsyncDisposable {
 
   #peerChanged(peer: string): void {
     this.forwarding.hostChanged(peer);
+    this.services.update();
     if (this.#parts.peers.get(peer)?.awaySince === undefined) return;
     // A little later than the moment itself, or a clock that counts coarsely would say not yet.
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       this.forwarding.hostChanged(peer);
+      this.services.update();
     }, this.network.peerTimeout + 50).unref();
     this.#timers.add(timer);
   }

@@ -69,6 +69,16 @@ export const commands = {
     ({ settings: { admin } }) => askAdmin(admin, "rekey", {}),
     () => "A new key is made, and the old one goes when all hosts use the new one: see ts-overlay peers.",
   ),
+  services: shows({ summary: "The services of the networks that this host carries." }, status, ({ networks }) =>
+    textTable(
+      ["NETWORK", "SERVICE", "ADDRESSES", "PUBLISHED", "ENDPOINTS"],
+      networks.flatMap(({ name: network, services }) =>
+        services.map(({ name, addresses, publish, endpoints }) => [
+          ...[network, name, addresses.join(" "), publish.join(" "), endpoints.join(" ")],
+        ]),
+      ),
+    ),
+  ),
   forget: shows(
     { summary: "Takes a host that is gone for good out of the cluster.", operands: ["HOST"] },
     async ({ settings: { admin }, operands: [host] }) =>

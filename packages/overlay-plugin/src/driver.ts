@@ -65,6 +65,11 @@ export class OverlayDriver implements NetworkDriver {
       const refusal = "encrypted" in request.options.driverOpts ? await encryption.refusal() : undefined;
       const { wish, gateways, defaults, ignored } = planNetwork(request, records.networks, uplink, refusal);
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
+      if (wish.serviceRanges && !(await this.#parts.kernel.sandboxes.mayOpen())) {
+        throw new PluginError('option "portolan.service-range": services need ts-overlay to have CAP_SYS_ADMIN', {
+          hint: "Run it as a service instead of a managed plugin, or leave the option out.",
+        });
+      }
       const before = records.network(id);
       const options = request.options.driverOpts;
       const { encrypted: _asked, rekey: _age, ...rest } = { ...defaults, ...wish };
@@ -139,6 +144,10 @@ export class OverlayDriver implements NetworkDriver {
       const announcement = carrier.announcement(plan.record);
       undo.add("take the addresses back", () => withdraw(store, announcement).catch(unlessAway));
       await announce(store, announcement);
+      if (plan.record.service) {
+        undo.add("leave the service", () => carrier.services.leave(plan.record).catch(unlessAway));
+        await carrier.services.enter(plan.record);
+      }
       // Or this host would go on sending to where the addresses were before.
       await carrier.forwarding.localChanged(plan.record.addresses);
     }
@@ -148,6 +157,7 @@ export class OverlayDriver implements NetworkDriver {
       ...plan.record,
       ...(before?.sandbox !== undefined && { sandbox: before.sandbox }),
       ...(before?.learned && { learned: before.learned }),
+      ...(before?.serving && { serving: before.serving }),
       progress: "made",
     });
     undo.commit();
@@ -162,19 +172,29 @@ export class OverlayDriver implements NetworkDriver {
   }
 
   async join({ endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
-    const { records, linkLocal } = this.#parts;
+    const { networks, records, linkLocal } = this.#parts;
     const { record, reply } = planJoin(records.endpoint(endpointId), sandboxKey, linkLocal, records.endpoints);
     await records.putEndpoint(record);
+    networks.carriers.get(record.network)?.services.joined(record);
     return reply;
   }
 
   /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
   async leave({ endpointId }: EndpointRequest): Promise<void> {
-    const { records } = this.#parts;
+    const { store, networks, records, log } = this.#parts;
     const record = records.endpoint(endpointId);
     if (record?.sandbox === undefined) return;
-    const { sandbox: _left, ...rest } = record;
+    const { sandbox, serving, ...rest } = record;
     await records.putEndpoint(rest);
+    const carrier = networks.carriers.get(record.network);
+    if (!carrier?.services.areWanted) return;
+    // What the store does not hear now it hears at DeleteEndpoint, or when it is back.
+    if (serving) {
+      await announce(store, carrier.announcement(rest)).catch((error: unknown) =>
+        log.warn("could not tell the cluster that a container serves no more", { endpoint: endpointId, err: error }),
+      );
+    }
+    await carrier.services.balancer.release(sandbox);
   }
 
   /** One network's name decides whether another can be made, so they are made one after the other. */

@@ -14,6 +14,15 @@ const names: OptionType<readonly string[]> = {
   },
 };
 
+/** One part of a name, since a resolver answers it. */
+const service: OptionType<string> = {
+  allowed: "a name of up to 63 letters, digits, hyphens and underscores",
+  parse: (text) => {
+    const name = text.toLowerCase();
+    return HOST_NAME.test(name) && !name.includes(".") ? name : undefined;
+  },
+};
+
 export const endpointOptions = optionTable(
   {
     names: option({
@@ -21,6 +30,12 @@ export const endpointOptions = optionTable(
       type: names,
       defaultText: "none",
       help: "By what all containers of the network find this one, on every host: its name, and further ones.",
+    }),
+    service: option({
+      keys: ["portolan.service"],
+      type: service,
+      defaultText: "none",
+      help: "The service that it is one of: connections to the service's address are spread over its containers on all hosts.",
     }),
   },
   { ownPrefixes: ["portolan."] },

@@ -133,6 +133,12 @@ export class Forwarding {
     this.#pump();
   }
 
+  /** Whether a host's containers are sent to; undefined before the cluster's entries have been seen. */
+  reachesHost(host: string): boolean | undefined {
+    if (!this.#isReady) return undefined;
+    return host === this.#parts.host || this.#wayTo(host) !== undefined;
+  }
+
   /** Resolves when the kernel has been told all that is known. */
   async settled(): Promise<void> {
     while (this.#pumping) await this.#pumping;
@@ -208,12 +214,16 @@ export class Forwarding {
   }
 
   #wanted(address: string): Told | undefined {
-    const { peers, host, viaOf, isLocal } = this.#parts;
+    const { host, isLocal } = this.#parts;
     const entry = this.#entries.get(address);
     if (!entry || entry.host === host || isLocal(address)) return undefined;
-    const via = viaOf(entry.host);
-    if (via === undefined || this.#isGone(peers.get(entry.host)?.awaySince)) return undefined;
-    return { mac: entry.mac, via };
+    const via = this.#wayTo(entry.host);
+    return via === undefined ? undefined : { mac: entry.mac, via };
+  }
+
+  #wayTo(host: string): string | undefined {
+    const { peers, viaOf } = this.#parts;
+    return this.#isGone(peers.get(host)?.awaySince) ? undefined : viaOf(host);
   }
 
   /** Until then the kernel keeps what it has from an earlier life. */

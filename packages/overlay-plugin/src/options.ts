@@ -1,6 +1,7 @@
 // The options of `docker network create -d ts-overlay -o KEY=VALUE`. Keys of the built-in overlay driver are its own.
 import {
   boolean,
+  cidr,
   dockerMtu,
   duration,
   integer,
@@ -8,6 +9,7 @@ import {
   option,
   optionTable,
   PluginError,
+  type Cidr,
   type OptionType,
 } from "@portolan/sdk";
 import { LARGEST_VNI } from "./cluster/vni.ts";
@@ -29,6 +31,14 @@ const vnis: OptionType<readonly number[]> = {
 const flag: OptionType<boolean> = {
   allowed: "true, false or nothing, which is true",
   parse: (text) => (text === "" ? true : boolean.parse(text)),
+};
+
+const ranges: OptionType<readonly Cidr[]> = {
+  allowed: "a subnet such as 10.9.255.0/24, or one of each family separated by a comma",
+  parse: (text) => {
+    const subnets = text.split(/[ ,]+/).map((part) => cidr.parse(part)?.subnet);
+    return subnets.includes(undefined) ? undefined : (subnets as Cidr[]);
+  },
 };
 
 export const networkOptions = optionTable(
@@ -73,6 +83,12 @@ export const networkOptions = optionTable(
       type: duration,
       defaultText: "24h",
       help: "How old a host's key may become, or 0 for any age. It is the host's one key: the shortest of its networks' holds.",
+    }),
+    serviceRanges: option({
+      keys: ["portolan.service-range"],
+      type: ranges,
+      defaultText: "none: there are no services",
+      help: "The part of each subnet whose addresses are for services. It must lie outside every `--ip-range`.",
     }),
   },
   // Keys of the built-in driver that we lack would otherwise be ignored in silence, encryption included.

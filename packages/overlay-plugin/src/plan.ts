@@ -16,6 +16,7 @@ import { endpointOptions } from "./endpoint-options.ts";
 import { endpointMac, peerName } from "./naming.ts";
 import { networkOptions } from "./options.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
+import { checkRanges } from "./services/ranges.ts";
 import { mustFit, overheadOf, type Uplink } from "./uplink.ts";
 
 const VXLAN_PORT = 4789;
@@ -47,11 +48,13 @@ export function planNetwork(
 ): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const { name = id, vnis: [vni] = [], port, mtu, peerTimeout, encrypted, rekey } = values;
+  const { name = id, vnis: [vni] = [], port, mtu, peerTimeout, encrypted, rekey, serviceRanges } = values;
   if (encrypted === true) mustBeAbleTo(cannotEncrypt);
   mustBeAnAge(rekey, encrypted);
   const subnets = planSubnets(request);
   const gateways = planGateways(request, known);
+  const taken = gateways.map((gateway) => gateway.replace(/\/.*/, ""));
+  if (serviceRanges) checkRanges(serviceRanges, subnets, taken);
   const rival = known.find((network) => network.id !== id && network.name === name && network.progress !== "removing");
   if (rival) {
     throw new PluginError(`option "portolan.network": this host has ${name} already, as network ${rival.id}`, {
@@ -78,6 +81,7 @@ export function planNetwork(
       ...(peerTimeout !== undefined && { peerTimeout }),
       ...(encrypted !== undefined && { encrypted }),
       ...(rekey !== undefined && { rekey }),
+      ...(serviceRanges && { serviceRanges: serviceRanges.map(String).toSorted(ipv4First) }),
     },
     gateways,
     defaults: { port: VXLAN_PORT, mtu: most, peerTimeout: PEER_TIMEOUT, rekey: REKEY },
@@ -99,6 +103,8 @@ function mustBeAnAge(rekey: number | undefined, encrypted: boolean | undefined):
   if (rekey === 0 || rekey >= LEAST_REKEY) return;
   throw new PluginError(`option "portolan.rekey": ${rekey / 1000}s is too short`, { hint: "Give 60s or more, or 0." });
 }
+
+const ipv4First = (one: string, other: string) => Number(one.includes(":")) - Number(other.includes(":"));
 
 function planSubnets({ options, ipv4, ipv6 }: CreateNetworkRequest): readonly string[] {
   const { enableIPv4, enableIPv6 } = options;
@@ -166,15 +172,54 @@ export function planEndpoint(
       hint: `Its subnets are ${network.subnets.join(", ")}.`,
     });
   }
-  const { names } = endpointOptions.parse(request.options.driverOpts).values;
   const addresses = cidrs.map(({ address }) => address);
+  const { names, service } = endpointOptions.parse(request.options.driverOpts).values;
   const mac = given.macAddress ?? endpointMac(network.name, addresses);
   return {
-    record: { id, network: networkId, progress: "intent", addresses, mac, ...(names && { names }) },
+    record: {
+      id,
+      network: networkId,
+      progress: "intent",
+      addresses,
+      mac,
+      ...(names && { names }),
+      ...planService({ service }, network, addresses),
+    },
     network,
     replaced: siblings.filter((other) => other.id !== id && other.addresses.some((each) => addresses.includes(each))),
     ...(given.macAddress === undefined && { mac }),
   };
+}
+
+/** @throws PluginError */
+function planService(
+  { service: name, publish }: { readonly service?: string | undefined; readonly publish?: readonly string[] },
+  { serviceRanges = [], internal }: NetworkRecord,
+  addresses: readonly string[],
+): Pick<EndpointRecord, "service"> {
+  const ranges = serviceRanges.map((range) => Cidr.parse(range));
+  for (const address of addresses) {
+    const range = ranges.find((each) => each.contains(address));
+    if (!range) continue;
+    throw new PluginError(`the address ${address} is in portolan.service-range: it is for services`, {
+      hint: `Choose another --ip, or create the network with an --ip-range outside of ${range.toString()}.`,
+    });
+  }
+  if (name === undefined) {
+    if (publish === undefined) return {};
+    throw new PluginError('option "portolan.publish" is for services', { hint: "Give portolan.service, too." });
+  }
+  if (ranges.length === 0) {
+    throw new PluginError(`option "portolan.service": the network has no addresses for services`, {
+      hint: "Create it with -o portolan.service-range=CIDR, a part of the --subnet outside every --ip-range.",
+    });
+  }
+  if (publish && internal) {
+    throw new PluginError('option "portolan.publish": the network is internal, and is reached from nowhere else', {
+      hint: "Leave the option out, or create the network without --internal.",
+    });
+  }
+  return { service: { name, ...(publish && { publish }) } };
 }
 
 /**

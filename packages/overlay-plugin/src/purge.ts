@@ -7,7 +7,8 @@ import { removeLink } from "./apply.ts";
 import { removeTunnelRules } from "./encryption/encryption.ts";
 import { uninstallFirewall } from "./firewall.ts";
 import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
-import { schema } from "./records.ts";
+import { Records, schema } from "./records.ts";
+import { removeTable } from "./services/balancer.ts";
 
 export const purge: Command = {
   summary: "Removes every link, rule and record of this driver. Docker must have no network of it left.",
@@ -26,7 +27,10 @@ export const purge: Command = {
 async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly string[]> {
   const path = join(stateDir, "state.db");
   // Its lock says whether a driver is at work.
-  await (await openStore({ path, schema })).store[Symbol.asyncDispose]();
+  const { store } = await openStore({ path, schema });
+  const { endpoints } = await Records.load(store);
+  await store[Symbol.asyncDispose]();
+  for (const { network, sandbox } of endpoints) if (sandbox !== undefined) await removeTable(kernel, network, sandbox);
   const removed: string[] = [];
   for (const { name, alias } of await kernel.links.list()) {
     if (alias !== undefined && idInAlias(alias) !== undefined && (await removeLink(kernel, { name, alias })))

@@ -157,10 +157,11 @@ export class Reconciler implements AsyncDisposable {
 
   /** All that the kernel was told is compared at each look: others may have changed it, and nobody tells us. */
   async compare(): Promise<void> {
-    const { records } = this.#parts;
+    const { records, networks } = this.#parts;
     for (const record of records.networks) {
       if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record));
     }
+    for (const { services } of networks.carriers.values()) await services.compare();
   }
 
   #lookAfter(ms: number): void {

@@ -33,6 +33,10 @@ export interface EndpointRecord {
   readonly names?: readonly string[];
   /** What Docker calls its container. */
   readonly learned?: readonly string[];
+  /** What it is one of, and the ports that this is asked for to have on every host. */
+  readonly service?: { readonly name: string; readonly publish?: readonly string[] };
+  /** Its sandbox is there, so that connections to the service may go to it. */
+  readonly serving?: true;
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
   readonly trouble?: string;

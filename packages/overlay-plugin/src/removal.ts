@@ -7,6 +7,8 @@ import { withdraw } from "./cluster/announce.ts";
 import { aliasOf, portName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
+import { removeTable } from "./services/balancer.ts";
+import { leaveAlone } from "./services/services.ts";
 
 export interface RemovalParts {
   readonly kernel: Kernel;
@@ -61,6 +63,7 @@ export class Removal {
     // The cluster hears of it first: the link takes the kernel some milliseconds. One does not wait for the other.
     for (const step of [
       () => this.#withdraw(record),
+      () => this.#leaveService(record),
       () => removeLink(kernel, { name: portName(id), alias: aliasOf(id) }),
     ]) {
       await step().catch((error: unknown) => failures.push(error));
@@ -82,6 +85,16 @@ export class Removal {
     const name = records.network(network)?.name;
     if (name === undefined) return;
     await withdraw(store, { network: name, addresses, entry: { host, endpoint: id.slice(0, 12), mac } });
+  }
+
+  /** One that dockerd forgot without a Leave may still be somewhere. */
+  async #leaveService(record: EndpointRecord): Promise<void> {
+    const { kernel, store, networks, records, host } = this.#parts;
+    const network = records.network(record.network);
+    if (!network?.serviceRanges) return;
+    if (record.sandbox !== undefined) await removeTable(kernel, network.id, record.sandbox);
+    const services = networks.carriers.get(network.id)?.services;
+    await (services ? services.leave(record) : leaveAlone(store, host, records, network, record));
   }
 
   #count(): void {

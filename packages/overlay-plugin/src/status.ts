@@ -12,6 +12,7 @@ import type { Networks } from "./networks.ts";
 import type { Reconciler } from "./reconcile.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import type { Service } from "./services/service.ts";
 
 export interface StatusParts {
   readonly host: string;
@@ -105,8 +106,15 @@ function networkStatus(network: NetworkRecord, { records, networks, reconciler }
     endpoints: { here: records.endpointsOf(id).length, elsewhere: carrier?.forwarding.size ?? 0 },
     /** Whether the cluster's entries have been read since the start. */
     synced: carrier?.forwarding.synced ?? false,
-    trouble: network.trouble ?? reconciler.troubles.get(id),
+    services: (carrier?.services.all ?? []).map(serviceStatus),
+    /** Containers' sandboxes on this host, by whether they have the services as they are. */
+    sandboxes: carrier?.services.areWanted === true ? carrier.services.balancer.state : undefined,
+    trouble: network.trouble ?? reconciler.troubles.get(id) ?? carrier?.services.balancer.state.trouble,
   };
+}
+
+function serviceStatus({ name, vips, publish, targets }: Service) {
+  return { name, addresses: vips, publish, endpoints: targets };
 }
 
 export interface EndpointStatus {

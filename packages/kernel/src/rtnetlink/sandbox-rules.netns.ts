@@ -54,7 +54,7 @@ inOwnNamespace("rules in a sandbox", () => {
 
   /** Runs a module inside, and gives the lines that it printed. */
   async function inside(script: string): Promise<readonly string[]> {
-    const text = await output(`ip netns exec ${netns.name} ${process.execPath} --input-type=module -`, script);
+    const text = await netns.run(`${process.execPath} --input-type=module -`, script);
     return text.trim().split("\n");
   }
   const lead = (rules: string) =>

@@ -6,7 +6,7 @@ export interface Netns extends AsyncDisposable {
   /** The file that stands for it, for `IFLA_NET_NS_FD` and `SandboxKey`. */
   readonly path: string;
   /** Runs a command inside, words separated by one blank. @returns its stdout @throws Error when it fails */
-  run(command: string): Promise<string>;
+  run(command: string, input?: string): Promise<string>;
 }
 
 let count = 0;
@@ -16,7 +16,7 @@ export async function makeNetns(): Promise<Netns> {
   count += 1;
   const name = `pt-test-${process.pid}-${count}`;
   await output(`ip netns add ${name}`);
-  const run = (command: string) => output(`ip netns exec ${name} ${command}`);
+  const run = (command: string, input = "") => output(`ip netns exec ${name} ${command}`, input);
   await run("ip link set lo up");
   return {
     name,

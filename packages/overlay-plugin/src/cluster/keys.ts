@@ -16,6 +16,8 @@ export interface Agreement {
   readonly encrypted?: true;
   /** Of an encrypted network only; milliseconds, 0 for never. */
   readonly rekey?: number;
+  /** What addresses of the subnets are for services, one range a family at most. */
+  readonly serviceRanges?: readonly string[];
 }
 
 /** `networks/<name>/agreed`: changed by compare-and-swap only. */
@@ -45,6 +47,29 @@ export interface EndpointEntry {
   readonly mac: string;
   /** By which other containers of the network find it. */
   readonly names?: readonly string[];
+  /** Its service's connections go to it, since it runs. */
+  readonly service?: string;
+}
+
+/** `networks/<name>/services/<service>`: changed by compare-and-swap only. */
+export interface ServiceEntry {
+  /** Its virtual addresses, one a family at most. */
+  readonly vips: readonly string[];
+  /** As in `8080:80/tcp`. */
+  readonly publish: readonly string[];
+  /** Those that have containers of it. */
+  readonly hosts: readonly string[];
+}
+
+/** `networks/<name>/vips/<address>`: made and removed together with its service. */
+export interface VipEntry {
+  readonly service: string;
+}
+
+/** `ports/<protocol>/<port>`: published on every host, made and removed together with the service. */
+export interface PortEntry {
+  readonly network: string;
+  readonly service: string;
 }
 
 export const HOSTS = "hosts/";
@@ -60,12 +85,25 @@ export const networkRoot = (network: string) => `${NETWORKS}${network}/`;
 export const agreedKey = (network: string) => `${networkRoot(network)}agreed`;
 export const endpointKey = (network: string, address: string) => `${networkRoot(network)}endpoints/${address}`;
 
+export const serviceKey = (network: string, service: string) => `${networkRoot(network)}services/${service}`;
+export const vipRoot = (network: string) => `${networkRoot(network)}vips/`;
+export const vipKey = (network: string, address: string) => `${vipRoot(network)}${address}`;
+/** @param published as in `8080:80/tcp` */
+export const portKey = (published: string) => `ports/${published.replace(/^(\d+):\d+\/(\w+)$/, "$2/$1")}`;
+
+/** The name in a service's key; undefined for any other key. */
+export function serviceIn(key: string): string | undefined {
+  return /^networks\/[^/]+\/services\/([^/]+)$/.exec(key)?.[1];
+}
+
 /** The address in an endpoint's key; undefined for any other key. */
 export function addressIn(key: string): string | undefined {
   return /\/endpoints\/([0-9a-f.:]+)$/.exec(key)?.[1];
 }
 
 // Others may have written anything: what does not look right does not count.
+
+const areTexts = (parts: unknown) => Array.isArray(parts) && parts.every((part) => typeof part === "string");
 
 export function asHost(value: unknown): HostEntry | undefined {
   const entry = value as Partial<HostEntry> | null | undefined;
@@ -77,9 +115,13 @@ export function asHost(value: unknown): HostEntry | undefined {
 
 export function asEndpoint(value: unknown): EndpointEntry | undefined {
   const entry = value as Partial<EndpointEntry> | null | undefined;
-  const areTexts = (parts: unknown) => Array.isArray(parts) && parts.every((part) => typeof part === "string");
   const isOne = areTexts([entry?.host, entry?.endpoint, entry?.mac]) && areTexts(entry?.names ?? []);
   return isOne ? (entry as EndpointEntry) : undefined;
+}
+
+export function asService(value: unknown): ServiceEntry | undefined {
+  const entry = value as Partial<ServiceEntry> | null | undefined;
+  return [entry?.vips, entry?.publish, entry?.hosts].every(areTexts) ? (entry as ServiceEntry) : undefined;
 }
 
 export function asNetwork(value: unknown): NetworkEntry | undefined {

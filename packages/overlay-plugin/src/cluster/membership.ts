@@ -6,11 +6,13 @@ import {
   asEndpoint,
   asNetwork,
   networkRoot,
+  serviceIn,
   vniKey,
   type Agreement,
   type NetworkEntry,
   type VniEntry,
 } from "./keys.ts";
+import { leaveService } from "./services.ts";
 import { candidateVni } from "./vni.ts";
 
 /** What a host asks for; what it leaves open is as the cluster has it, or as `defaults` say when it is the first. */
@@ -24,6 +26,7 @@ export interface NetworkWish {
   readonly peerTimeout?: number;
   readonly encrypted?: boolean;
   readonly rekey?: number;
+  readonly serviceRanges?: readonly string[];
 }
 
 export type Defaults = Pick<Agreement, "port" | "mtu" | "peerTimeout" | "rekey">;
@@ -54,9 +57,10 @@ export async function join(
       continue;
     }
     const vni = wish.vni ?? candidateVni(wish.name, attempt);
-    const { internal, subnets, port, mtu, peerTimeout, encrypted, rekey } = { ...defaults, ...wish };
+    const { internal, subnets, port, mtu, peerTimeout, encrypted, rekey, serviceRanges } = { ...defaults, ...wish };
     const sealed = encrypted === true ? { encrypted, ...(rekey !== undefined && { rekey }) } : {};
-    const entry: NetworkEntry = { vni, port, mtu, internal, subnets, peerTimeout, ...sealed, members: [host] };
+    const agreed: Agreement = { vni, port, mtu, internal, subnets, peerTimeout, ...sealed };
+    const entry: NetworkEntry = { ...agreed, ...(serviceRanges && { serviceRanges }), members: [host] };
     const claim: VniEntry = { network: wish.name };
     const conditions: Condition[] = [
       { key, absent: true },
@@ -86,6 +90,8 @@ export async function leave(store: SharedStore, host: string, name: string): Pro
   const key = agreedKey(name);
   const { entries } = await store.list(networkRoot(name));
   for (const { key: own, value, revision } of entries) {
+    const service = serviceIn(own);
+    if (service !== undefined) await leaveService(store, host, name, service);
     if (asEndpoint(value)?.host === host)
       await store.transact([{ key: own, revision }], [{ key: own, value: undefined }]);
   }
@@ -117,6 +123,7 @@ function mustAgree(entry: NetworkEntry, wish: NetworkWish): void {
     ["portolan.peer-timeout", milliseconds(wish.peerTimeout ?? entry.peerTimeout), milliseconds(entry.peerTimeout)],
     ["encrypted", wish.encrypted ?? entry.encrypted ?? false, entry.encrypted ?? false],
     ["portolan.rekey", milliseconds(wish.rekey ?? entry.rekey ?? 0), milliseconds(entry.rekey ?? 0)],
+    ["portolan.service-range", rangesText(wish.serviceRanges ?? entry.serviceRanges), rangesText(entry.serviceRanges)],
   ];
   const differing = words.filter(([, here, there]) => here !== there);
   if (differing.length === 0) return;
@@ -126,4 +133,5 @@ function mustAgree(entry: NetworkEntry, wish: NetworkWish): void {
   });
 }
 
+const rangesText = (ranges: readonly string[] = []) => (ranges.length > 0 ? ranges.join(",") : "not given");
 const milliseconds = (length: number) => (length % 1000 === 0 ? `${length / 1000}s` : `${length}ms`);

@@ -69,7 +69,8 @@ export class Directory implements Zone {
     const carrier = this.#parts.carriers().get(id);
     const own = this.#own.names.get(id)?.addresses(name) ?? [];
     const others = carrier?.names.addresses(name).filter((address) => carrier.forwarding.reaches(address)) ?? [];
-    return [...new Set([...own, ...others])];
+    const services = carrier?.services.addresses(name) ?? [];
+    return [...new Set([...services, ...own, ...others])];
   }
 
   get #own(): Own {

@@ -1,8 +1,16 @@
 // Hosts for tests: each with a kernel in memory, all with one shared store in memory.
 import { FakeKernel } from "@portolan/kernel/testing";
-import { Cidr, silentLogger, type CallContext, type EndpointId, type NetworkId } from "@portolan/sdk";
+import {
+  Cidr,
+  silentLogger,
+  type CallContext,
+  type EndpointId,
+  type EndpointRequest,
+  type NetworkId,
+} from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore, type SharedMemory, type SharedStore, Wire } from "@portolan/state";
 import { decode, encode } from "dns-packet";
+import { peerName } from "../naming.ts";
 import { openOverlay, type Overlay } from "../overlay.ts";
 import { decide } from "../names/answer.ts";
 import type { ListenAt } from "../names/resolver.ts";
@@ -140,12 +148,33 @@ export class TestHost implements AsyncDisposable {
     sandbox = name,
     net = numberOf(group),
   ): Promise<void> {
+    const ids = await this.announceOnly(group, name, number, driverOpts, net);
+    await this.joinOnly(ids, sandbox);
+    this.enterSandbox(ids, sandbox);
+  }
+
+  /** CreateEndpoint and no more. */
+  async announceOnly(
+    group: string,
+    name: string,
+    number: number,
+    driverOpts: Readonly<Record<string, string>> = {},
+    net = numberOf(group),
+  ): Promise<EndpointRequest> {
     const [address, addressIPv6] = [Cidr.parse(`10.${net}.0.${number}/16`), Cidr.parse(`fd00:${net}::${number}/64`)];
     const ids = { networkId: networkId(group), endpointId: endpointId(name) };
     const options = { ...nothing, dnsServers: [], driverOpts };
     await this.overlay.driver.createEndpoint({ ...ids, interface: { address, addressIPv6 }, options }, call);
-    const { interfaceName } = await this.overlay.driver.join({ ...ids, sandboxKey: `/x/${sandbox}`, options: nothing });
-    this.kernel.moveToSandbox(interfaceName?.srcName ?? "");
+    return ids;
+  }
+
+  async joinOnly(ids: EndpointRequest, sandbox: string): Promise<void> {
+    await this.overlay.driver.join({ ...ids, sandboxKey: `/x/${sandbox}`, options: nothing });
+  }
+
+  /** dockerd makes the sandbox and moves the link there. */
+  enterSandbox({ endpointId: id }: EndpointRequest, sandbox: string): void {
+    this.kernel.moveToSandbox(peerName(id), `/x/${sandbox}`);
   }
 
   detach(group: string, name: string): Promise<void> {

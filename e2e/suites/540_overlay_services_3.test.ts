@@ -1,0 +1,161 @@
+// Services of a network on three hosts, each with another Docker: who is reached, whom the service sees, and what stays
+// when containers and drivers come and go.
+import { addressIn, execIn, runContainer } from "../lab/containers.ts";
+import { Cluster, describeCluster } from "../lab/cluster.ts";
+import type { Host } from "../lab/host.ts";
+import { image } from "../lab/image.ts";
+import { createNetwork, overlay, overlayStatus } from "../lab/overlay.ts";
+import { patience } from "../lab/patience.ts";
+import { Traffic } from "../lab/traffic.ts";
+import { eventually } from "../lab/wait.ts";
+
+/** Tells its name and whom it sees; on port 7 it sends back what it gets. */
+const WHO = "#!/bin/sh\\necho; echo $(hostname) $REMOTE_ADDR\\n";
+const SERVE = `mkdir -p /www/cgi-bin; printf '${WHO}' > /www/cgi-bin/who; chmod +x /www/cgi-bin/who; nc -ll -p 7 -e cat & exec httpd -f -p 80 -h /www`;
+
+describeCluster(3, "services of ts-overlay on three hosts", () => {
+  let cluster: Cluster;
+  const on = (number: number) => cluster.host(number);
+  const web = (host: Host) => `web-${host.name}`;
+  const client = (host: Host) => `client-${host.name}`;
+
+  beforeAll(async () => {
+    cluster = await Cluster.up({ hosts: 3, plugins: { "ts-overlay": () => [] } });
+    for (const host of cluster.hosts) {
+      await createNetwork(host, "hansa", "-o", `portolan.service-range=${ranges.join(",")}`);
+      await runContainer(host, client(host), "--network", "hansa");
+    }
+  }, 180_000 * patience);
+
+  afterAll(async () => {
+    await cluster[Symbol.asyncDispose]();
+  }, 60_000 * patience);
+
+  const step = (sentence: string, body: () => Promise<void>) => test(sentence, body, 120_000 * patience);
+
+  const net = 20 + (Buffer.from("hansa").reduce((sum, byte) => sum + byte, 0) % 200);
+  const ranges = [`10.${net}.255.0/24`, `fd00:${net}::ff00/120`];
+
+  async function serve(host: Host): Promise<void> {
+    const network = ["--network", "name=hansa,driver-opt=portolan.service=web"];
+    const names = ["--name", web(host), "--hostname", web(host)];
+    await host.docker("run", "-d", "--init", ...names, ...network, image, "sh", "-c", SERVE);
+  }
+  const service = async (host: Host) => (await overlayStatus(host)).networks[0]?.services[0];
+  /** The service's, IPv4 first. */
+  let vips: readonly string[] = [];
+  const addressOf = (family: 4 | 6) => vips[family === 4 ? 0 : 1] ?? "";
+  const url = (address: string) => `http://${address.includes(":") ? `[${address}]` : address}/cgi-bin/who`;
+  /** Until all hosts know of the service's containers on these hosts, both families; how long that took in milliseconds. */
+  async function known(...hosts: Host[]): Promise<number> {
+    const begin = performance.now();
+    await eventually(
+      "all hosts know the service's containers",
+      async () => {
+        const counts = await Promise.all(cluster.hosts.map(async (host) => (await service(host))?.endpoints.length));
+        return counts.every((count) => count === 2 * hosts.length);
+      },
+      { every: 20 },
+    );
+    return performance.now() - begin;
+  }
+  /** What 30 connections, one after the other, are told; a failed one fails all. */
+  async function answers(host: Host, from: string, address: string): Promise<readonly string[]> {
+    const script = `for i in $(seq 30); do wget -q -O- -T3 ${url(address)} || exit 1; done`;
+    const text = await execIn(host, from, "sh", "-c", script);
+    return [...new Set((text ?? "no answer").replaceAll(/::ffff:|[[\]]/g, "").split("\n"))].sort();
+  }
+  async function expectAnswers(host: Host, from: string, servers: readonly Host[]): Promise<void> {
+    for (const family of [4, 6] as const) {
+      const own = await addressIn(host, "hansa", from, family);
+      const expected = servers.map((server) => `${web(server)} ${own}`);
+      expect(await answers(host, from, addressOf(family))).toEqual(expected);
+    }
+  }
+  const tables = async (host: Host, container: string) =>
+    (await host.must([...(await host.inNetworkOf(container)), "nft", "list", "tables"]))
+      .split("\n")
+      .filter((line) => line.includes("portolan"));
+
+  step("a service gets an address of the range with its first container, which all hosts know", async () => {
+    await serve(on(2));
+    await known(on(2));
+    vips = (await service(on(1)))?.addresses ?? [];
+    expect((await service(on(3)))?.addresses).toEqual(vips);
+    const { stdout } = await overlay(on(1), "services");
+    expect(stdout).toMatch(new RegExp(`^hansa +web +10\\.${net}\\.255\\.\\d+ fd00:${net}::ff`, "m"));
+  });
+
+  step("a container's first program reaches it, on each engine, the moment it starts", async () => {
+    for (const host of cluster.hosts) {
+      for (const family of [4, 6] as const) {
+        const words = ["run", "--rm", "--network", "hansa", image, "wget", "-q", "-O-", "-T3"];
+        expect(await host.docker(...words, url(addressOf(family)))).toContain(web(on(2)));
+      }
+    }
+  });
+
+  step("a connection goes on while containers of the service come and go, and while drivers are killed", async () => {
+    const streams = [];
+    for (const family of [4, 6] as const) streams.push(await Traffic.start(on(1), client(on(1)), addressOf(family)));
+    for (const host of [on(1), on(3)]) await serve(host);
+    await known(...cluster.hosts);
+    for (const host of cluster.hosts) {
+      await host.stopPlugin("ts-overlay", "SIGKILL");
+      await expectAnswers(host, client(host), cluster.hosts);
+      await cluster.startPlugin(host, "ts-overlay");
+    }
+    await known(...cluster.hosts);
+    await on(3).docker("rm", "-f", web(on(3)));
+    await known(on(1), on(2));
+    for (const stream of streams) await stream.expectUninterrupted();
+    await serve(on(3));
+    await known(...cluster.hosts);
+  });
+
+  step("connections are spread over the containers of all hosts, which see the client's address", async () => {
+    for (const host of cluster.hosts) await expectAnswers(host, client(host), cluster.hosts);
+  });
+
+  step("a container of the service reaches it, itself included", async () => {
+    for (const host of cluster.hosts) await expectAnswers(host, web(host), cluster.hosts);
+  });
+
+  step("names from Docker's own resolver work beside it", async () => {
+    for (const host of cluster.hosts) {
+      const answer = await execIn(host, client(host), "wget", "-q", "-O-", "-T3", `http://${web(host)}/cgi-bin/who`);
+      expect(answer).toContain(web(host));
+    }
+  });
+
+  step("one that goes is taken out on all hosts within a second", async () => {
+    const removing = on(3).docker("rm", "-f", web(on(3)));
+    await removing;
+    expect(await known(on(1), on(2))).toBeLessThan(1000 * patience);
+    await Promise.all(cluster.hosts.map((host) => expectAnswers(host, client(host), [on(1), on(2)])));
+  });
+
+  step("refuses an address that is for services", async () => {
+    const range = ranges[0]?.replace("0/24", "77") ?? "";
+    const { code, stderr } = await on(1).tryDocker("run", "--rm", "--network", "hansa", "--ip", range, image, "true");
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`the address ${range} is in portolan.service-range`);
+  });
+
+  step("a container that leaves the network and runs on keeps nothing of it", async () => {
+    for (const host of cluster.hosts) {
+      expect(await tables(host, client(host))).toHaveLength(1);
+      await host.docker("network", "disconnect", "hansa", client(host));
+      expect(await tables(host, client(host))).toEqual([]);
+    }
+  });
+
+  step("leaves nothing behind in etcd when its last container has gone", async () => {
+    for (const host of [on(1), on(2)]) await host.docker("rm", "-f", web(host));
+    const left = await cluster.keys(on(1), "/portolan/overlay/networks/");
+    expect(left).toEqual(["/portolan/overlay/networks/hansa/agreed"]);
+    for (const host of cluster.hosts) {
+      expect((await overlayStatus(host)).networks[0]).toMatchObject({ services: [], sandboxes: { behind: 0 } });
+    }
+  });
+});

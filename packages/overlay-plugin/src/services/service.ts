@@ -1,0 +1,60 @@
+// The services of one network as the cluster's entries tell of them: addresses, and the containers that may be sent to.
+import type { EndpointEntry, ServiceEntry } from "../cluster/keys.ts";
+
+export interface Service {
+  readonly name: string;
+  /** One a family at most. */
+  readonly vips: readonly string[];
+  /** Of containers on all hosts, of both families, in a constant order. */
+  readonly targets: readonly string[];
+  /** As in `8080:80/tcp`. */
+  readonly publish: readonly string[];
+}
+
+/** Kept up to date entry by entry, so that what a change costs follows from the services and not from the network. */
+export class ServiceIndex {
+  readonly #services = new Map<string, ServiceEntry>();
+  /** By service: hosts by address. */
+  readonly #targets = new Map<string, Map<string, string>>();
+
+  get names(): ReadonlyMap<string, ServiceEntry> {
+    return this.#services;
+  }
+
+  clear(): void {
+    this.#services.clear();
+    this.#targets.clear();
+  }
+
+  setService(name: string, entry: ServiceEntry | undefined): void {
+    if (entry) this.#services.set(name, entry);
+    else this.#services.delete(name);
+  }
+
+  /** @returns whether any service has to do with the change */
+  setEndpoint(address: string, before: EndpointEntry | undefined, after: EndpointEntry | undefined): boolean {
+    if (before?.service === undefined && after?.service === undefined) return false;
+    if (before?.service !== undefined) {
+      const targets = this.#targets.get(before.service);
+      targets?.delete(address);
+      if (targets?.size === 0) this.#targets.delete(before.service);
+    }
+    if (after?.service !== undefined) {
+      const targets = this.#targets.get(after.service) ?? new Map<string, string>();
+      this.#targets.set(after.service, targets.set(address, after.host));
+    }
+    return before?.service !== after?.service || before?.host !== after?.host;
+  }
+
+  /** @param reaches whether containers of a host may be sent to */
+  services(reaches: (host: string) => boolean): readonly Service[] {
+    return [...this.#services]
+      .map(([name, { vips, publish }]) => {
+        const targets = [...(this.#targets.get(name) ?? [])].flatMap(([address, host]) =>
+          reaches(host) ? [address] : [],
+        );
+        return { name, vips, publish, targets: targets.toSorted() };
+      })
+      .toSorted((one, other) => (one.name < other.name ? -1 : 1));
+  }
+}

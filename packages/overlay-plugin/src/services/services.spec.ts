@@ -1,0 +1,151 @@
+// Services of several hosts on kernels in memory: who has them, which addresses and ports they have, and what a sandbox is told.
+import { setTimeout as sleep } from "node:timers/promises";
+import { SharedMemory } from "@portolan/state";
+import { networkId, TestHost } from "../testing/host.ts";
+
+let memory: SharedMemory;
+let one: TestHost;
+let two: TestHost;
+const RANGES = { "portolan.service-range": "10.9.255.0/24,fd00:9::ff00/120" };
+const WEB = { "portolan.service": "web" };
+beforeEach(async () => {
+  memory = new SharedMemory();
+  one = await TestHost.boot(memory, "one", 1);
+  two = await TestHost.boot(memory, "two", 2);
+  for (const host of [one, two]) await host.create("net", RANGES);
+});
+afterEach(async () => {
+  await one[Symbol.asyncDispose]();
+  await two[Symbol.asyncDispose]();
+});
+
+async function eventually(look: () => Promise<void> | void): Promise<void> {
+  for (const end = Date.now() + 3000; ;) {
+    try {
+      await look();
+      return;
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await sleep(5);
+    }
+  }
+}
+const known = (host: TestHost) => host.overlay.status().networks[0]?.services ?? [];
+const toldOf = (host: TestHost, ...numbers: number[]) =>
+  eventually(() => {
+    const endpoints = numbers.flatMap((number) => [`10.9.0.${number}`, `fd00:9::${number}`]).sort();
+    expect(known(host).map((service) => [service.name, service.endpoints])).toEqual([["web", endpoints]]);
+  });
+const kept = (part: RegExp) => memory.keys.filter((key) => part.test(key));
+/** What leads to whom in a container's sandbox; undefined when there is no table. */
+async function rulesIn(host: TestHost, name: string): Promise<string | undefined> {
+  await using sandbox = await host.kernel.sandboxes.open(`/x/${name}`);
+  const table = `inet portolan-services-${networkId("net").slice(0, 12)}`;
+  const chain = await sandbox.nftables.list(`list chain ${table} to-web`).catch(() => undefined);
+  return chain && JSON.stringify(chain);
+}
+
+it("a service has one address of each family of the range, the same on all hosts, until its last container goes", async () => {
+  await one.attach("net", "a", 5, WEB);
+  await two.attach("net", "b", 6, WEB);
+  for (const host of [one, two]) await toldOf(host, 5, 6);
+  const [v4 = "", v6 = ""] = known(one)[0]?.addresses ?? [];
+  expect(v4).toMatch(/^10\.9\.255\.\d+$/);
+  expect(v6).toMatch(/^fd00:9::ff[\da-f]{2}$/);
+  expect(known(two)[0]?.addresses).toEqual([v4, v6]);
+  await one.detach("net", "a");
+  for (const host of [one, two]) await toldOf(host, 6);
+  await two.detach("net", "b");
+  await eventually(() => expect(known(one)).toEqual([]));
+  expect(kept(/services|vips/)).toEqual([]);
+});
+
+it("its name leads to its addresses, and tasks. before it to its containers", async () => {
+  await one.attach("net", "a", 5, WEB);
+  await two.attach("net", "b", 6, WEB);
+  await toldOf(one, 5, 6);
+  const [v4 = "", v6 = ""] = known(one)[0]?.addresses ?? [];
+  expect(one.ask("10.9.0.1", "10.9.0.5", "web")).toEqual([v4]);
+  expect(one.ask("10.9.0.1", "10.9.0.5", "web", "AAAA")).toEqual([v6]);
+  expect(one.ask("10.9.0.1", "10.9.0.5", "tasks.web")).toEqual(["10.9.0.5", "10.9.0.6"]);
+  expect(one.ask("10.9.0.1", "10.9.0.5", "tasks.api")).toBe("forward");
+});
+
+it("every container of the network is told, those that were there before, too, and no more when the service ends", async () => {
+  await one.attach("net", "client", 4);
+  await two.attach("net", "b", 6, WEB);
+  await eventually(async () => expect(await rulesIn(one, "client")).toContain("dnat ip to 10.9.0.6"));
+  await eventually(async () => expect(await rulesIn(two, "b")).toContain("dnat ip6 to fd00:9::6"));
+  await two.detach("net", "b");
+  await eventually(async () => expect(await rulesIn(one, "client")).toBeUndefined());
+});
+
+it("a container is sent to when its sandbox is there, and no more after Leave", async () => {
+  const ids = await one.announceOnly("net", "a", 5, WEB);
+  expect(known(two)).toEqual([]);
+  await one.joinOnly(ids, "a");
+  await toldOf(two);
+  one.enterSandbox(ids, "a");
+  await toldOf(two, 5);
+  await one.overlay.driver.leave(ids);
+  await toldOf(two);
+});
+
+it("containers of a host that is away for too long are left out, and back with it", async () => {
+  const short = { ...RANGES, "portolan.peer-timeout": "100ms" };
+  for (const host of [one, two]) await host.remove("net");
+  for (const host of [one, two]) await host.create("net", short);
+  await one.attach("net", "a", 5, WEB);
+  await two.attach("net", "b", 6, WEB);
+  await toldOf(two, 5, 6);
+  one.wire.cut();
+  await toldOf(two, 6);
+  one.wire.mend();
+  await toldOf(two, 5, 6);
+});
+
+it("a driver that starts again goes on as it was, and one that died between two steps finishes them", async () => {
+  await one.attach("net", "a", 5, WEB);
+  await toldOf(two, 5);
+  await one.restart();
+  await one.overlay.look();
+  await toldOf(one, 5);
+  expect(await rulesIn(one, "a")).toContain("dnat ip to 10.9.0.5");
+  const ids = await one.announceOnly("net", "c", 7, WEB);
+  await one.joinOnly(ids, "c");
+  await one.restart();
+  one.enterSandbox(ids, "c");
+  await one.overlay.look();
+  await toldOf(two, 5, 7);
+});
+
+it("a store that was restored from an older copy gets the service again, under its address", async () => {
+  const restore = memory.snapshot();
+  await one.attach("net", "a", 5, WEB);
+  await toldOf(two, 5);
+  const before = known(two)[0]?.addresses;
+  restore();
+  await toldOf(two, 5);
+  expect(known(two)[0]?.addresses).toEqual(before);
+});
+
+it("what does not fit is refused with what to do", async () => {
+  for (const host of [one, two]) await host.remove("net");
+  await one.create("plain", {}, false, 9);
+  await expect(one.attach("plain", "a", 5, WEB, "a", 9)).rejects.toThrow("the network has no addresses for services");
+  await one.remove("plain");
+  const range = (text: string) => one.create("other", { "portolan.service-range": text }, false, 9);
+  await expect(range("10.8.0.0/24")).rejects.toThrow("10.8.0.0/24 is no part of the network's subnets");
+  await expect(range("10.9.0.0/16")).rejects.toThrow("10.9.0.0/16 is no part of the network's subnets");
+  await expect(range("10.9.1.0/24,10.9.2.0/24")).rejects.toThrow("10.9.2.0/24 is a second range of IPv4");
+  await expect(range("10.9.1.0/31")).rejects.toThrow("fewer than 4 addresses");
+  await expect(range("10.9.1.0")).rejects.toThrow('option "portolan.service-range"');
+  await expect(range("10.9.0.0/24")).rejects.toThrow("10.9.0.0/24 contains the gateway 10.9.0.1");
+  await one.create("low", { "portolan.service-range": "10.9.0.4/30" }, false, 9);
+  await expect(one.attach("low", "a", 5, {}, "a", 9)).rejects.toThrow(
+    "the address 10.9.0.5 is in portolan.service-range",
+  );
+  await expect(two.create("low", RANGES, false, 9)).rejects.toThrow(
+    "portolan.service-range is 10.9.0.4/30 there and 10.9.255.0/24,fd00:9::ff00/120 here",
+  );
+});
