@@ -151,21 +151,11 @@ onEveryEngine(
         "the built-in driver has no such option",
         `in mode ${level} reach the host and it them where that is asked for`,
         async (host) => {
-          const own = ["--aux-address", "host=10.91.0.250", "--aux-address", "host6=fd00:91::fa"];
-          const subnets = ["--subnet", "10.91.0.0/24", "--ipv6", "--subnet", "fd00:91::/64"];
-          await create(
-            host,
-            "-o",
-            "parent=eth0",
-            ...mode(level),
-            "-o",
-            "portolan.host-access=true",
-            ...subnets,
-            ...own,
-            "lan",
-          );
+          const own = ["--aux-address", "host=198.51.100.250", "--aux-address", "host6=fd00:120::fa"];
+          const access = [...mode(level), "-o", "portolan.host-access=true"];
+          await create(host, ...onUnderlay(), ...alsoIPv6(), ...access, ...own, "lan");
           await runContainer(host, "lubeck", "--network", "lan");
-          for (const address of ["10.91.0.250", "fd00:91::fa", host.address.ipv4])
+          for (const address of ["198.51.100.250", "fd00:120::fa", host.address.ipv4])
             await host.docker("exec", "lubeck", "ping", "-c1", "-W5", address);
           for (const family of [4, 6] as const)
             await host.must(["ping", "-c1", "-W5", await addressIn(host, "lan", "lubeck", family)]);
