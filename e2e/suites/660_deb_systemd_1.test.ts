@@ -8,7 +8,7 @@ import { eventually } from "../lab/wait.ts";
 import { onBoot, onMachines, row } from "../vm/rows.ts";
 
 /** All of the package, and what `systemd-analyze security` may give each: docs/install.md has the figures. */
-const EXPOSURE = { "ts-bridge": 3, "ts-macvlan": 3.5, "ts-ipvlan": 3.3, "ts-overlay": 3, "ts-ipam": 2.5 };
+const EXPOSURE = { "ts-bridge": 3, "ts-macvlan": 3.5, "ts-ipvlan": 3.3, "ts-overlay": 3.5, "ts-ipam": 2.5 };
 const DRIVERS = Object.keys(EXPOSURE);
 
 const server = ["busybox", "sleep", "3600"];
