@@ -17,7 +17,7 @@ export interface DebtsParts extends Member {
   readonly quiet: (name: GroupName) => Promise<void>;
 }
 
-export class Debts implements Disposable {
+export class Debts implements AsyncDisposable {
   readonly #parts: DebtsParts;
   readonly #owed: Map<string, OwedRecord>;
   /** On disk, and owed once this process has died: what is about to be joined. */
@@ -25,6 +25,7 @@ export class Debts implements Disposable {
   #complained = false;
   readonly #clock: NodeJS.Timeout;
   #settling: Promise<void> | undefined;
+  #closed = false;
 
   constructor(parts: DebtsParts, owed: Iterable<readonly [key: string, owed: OwedRecord]>) {
     this.#parts = parts;
@@ -71,13 +72,17 @@ export class Debts implements Disposable {
     return this.#settling;
   }
 
-  [Symbol.dispose](): void {
+  /** Waits for what is being given back: once the host is back it may have that again, and nobody may take it away. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     clearInterval(this.#clock);
+    await this.#settling;
   }
 
   async #settleAll(): Promise<void> {
     const { journal, log } = this.#parts;
     for (const [key, owed] of [...this.#owed]) {
+      if (this.#closed) return;
       if (this.#owed.get(key) !== owed) continue;
       try {
         if (owed.offset === undefined) await this.#leave(owed);

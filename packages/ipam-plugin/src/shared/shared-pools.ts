@@ -234,9 +234,9 @@ export class SharedPools implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const clock of this.#clocks) clearInterval(clock);
-    this.#debts[Symbol.dispose]();
     for (const watch of this.#watches.values()) await watch[Symbol.asyncDispose]();
     await Promise.allSettled(this.#busy.values());
+    await this.#debts[Symbol.asyncDispose]();
     await this.#alive[Symbol.asyncDispose]();
   }
 
