@@ -52,6 +52,7 @@ export interface OverlayFacts {
       readonly addresses: readonly string[];
       readonly endpoints: readonly string[];
     }[];
+    readonly published?: { readonly ports: Readonly<Record<string, string>> };
     readonly trouble?: string;
   }[];
   readonly peers: readonly {

@@ -36,8 +36,9 @@ describeCluster(3, "services of ts-overlay on three hosts", () => {
   const net = 20 + (Buffer.from("hansa").reduce((sum, byte) => sum + byte, 0) % 200);
   const ranges = [`10.${net}.255.0/24`, `fd00:${net}::ff00/120`];
 
-  async function serve(host: Host): Promise<void> {
-    const network = ["--network", "name=hansa,driver-opt=portolan.service=web"];
+  async function serve(host: Host, ...options: string[]): Promise<void> {
+    const words = ["portolan.service=web", ...options].map((option) => `driver-opt=${option}`);
+    const network = ["--network", ["name=hansa", ...words].join(",")];
     const names = ["--name", web(host), "--hostname", web(host)];
     await host.docker("run", "-d", "--init", ...names, ...network, image, "sh", "-c", SERVE);
   }
@@ -52,7 +53,9 @@ describeCluster(3, "services of ts-overlay on three hosts", () => {
     await eventually(
       "all hosts know the service's containers",
       async () => {
-        const counts = await Promise.all(cluster.hosts.map(async (host) => (await service(host))?.endpoints.length));
+        const counts = await Promise.all(
+          cluster.hosts.map(async (host) => (await service(host))?.endpoints.length ?? 0),
+        );
         return counts.every((count) => count === 2 * hosts.length);
       },
       { every: 20 },
@@ -133,6 +136,72 @@ describeCluster(3, "services of ts-overlay on three hosts", () => {
     await removing;
     expect(await known(on(1), on(2))).toBeLessThan(1000 * patience);
     await Promise.all(cluster.hosts.map((host) => expectAnswers(host, client(host), [on(1), on(2)])));
+  });
+
+  step("publishes a port on every host, which leads to the containers of all, and comes back", async () => {
+    for (const host of [on(1), on(2)]) await host.docker("rm", "-f", web(host));
+    await known();
+    for (const host of [on(1), on(2)]) await serve(host, "portolan.publish=8080:80");
+    await known(on(1), on(2));
+    const asked = async (from: Host, address: string) => {
+      const to = `http://${address.includes(":") ? `[${address}]` : address}:8080/cgi-bin/who`;
+      const script = `for i in $(seq 20); do curl -sg -m 3 '${to}' || exit 1; done`;
+      const said = (await from.must(["sh", "-c", script]))
+        .replaceAll(/::ffff:|[[\]]/g, "")
+        .trim()
+        .split("\n");
+      const [names, sources] = [0, 1].map((part) => [...new Set(said.map((line) => line.split(" ")[part]))].sort());
+      expect(names).toEqual([web(on(1)), web(on(2))]);
+      expect(sources).toHaveLength(1);
+      return sources?.[0] ?? "";
+    };
+    for (const host of cluster.hosts) {
+      await eventually(
+        "the port is led",
+        async () => (await overlayStatus(host)).networks[0]?.published?.ports["8080/tcp"] === "web",
+      );
+      const others = cluster.hosts.filter((other) => other !== host);
+      expect(await asked(others[0]!, host.address.ipv4)).toMatch(/^10\.\d+\.255\./);
+      expect(await asked(others[1]!, host.address.ipv6)).toMatch(/^fd00:\d+::ff/);
+      for (const own of [host.address.ipv4, host.address.ipv6, "127.0.0.1"]) await asked(host, own);
+    }
+    await on(3).stopPlugin("ts-overlay", "SIGKILL");
+    await asked(on(1), on(3).address.ipv4);
+    await cluster.startPlugin(on(3), "ts-overlay");
+    await asked(on(1), on(3).address.ipv4);
+    const taken = [
+      "run",
+      "--rm",
+      "--network",
+      "name=hansa,driver-opt=portolan.service=api,driver-opt=portolan.publish=8080:90",
+    ];
+    const { code, stderr } = await on(3).tryDocker(...taken, image, "true");
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("port 8080/tcp is the service web's, in the network hansa");
+  });
+
+  step("says where a program of the host has the port, and gives it back when the service ends", async () => {
+    for (const host of [on(1), on(2)]) await host.docker("rm", "-f", web(host));
+    await known();
+    const free = async (host: Host) =>
+      (await overlayStatus(host)).networks[0]?.published?.ports["8080/tcp"] === undefined;
+    for (const host of cluster.hosts) await eventually("the port is given back", () => free(host));
+    const links = await on(3).must(["ip", "-br", "link"]);
+    expect(links).not.toMatch(/^(po-m|pm)/m);
+    expect(await on(3).must(["nft", "list", "tables"])).not.toContain("mesh");
+    await on(3).start("rival", ["node", "-e", 'require("net").createServer().listen(8080)']);
+    await eventually(
+      "the rival listens",
+      async () => (await on(1).exec(["curl", "-s", "-m1", `http://${on(3).address.ipv4}:8080`])).code === 28,
+    );
+    await serve(on(1), "portolan.publish=8080:80");
+    await known(on(1));
+    await eventually("h3 knows the port", async () => (await overlayStatus(on(3))).networks[0]?.trouble !== undefined);
+    expect((await overlayStatus(on(3))).networks[0]?.trouble).toContain("another program or container uses it");
+    expect(await on(2).must(["curl", "-s", "-m3", `http://${on(1).address.ipv4}:8080/cgi-bin/who`])).toContain(
+      web(on(1)),
+    );
+    await serve(on(2));
   });
 
   step("refuses an address that is for services", async () => {

@@ -56,14 +56,14 @@ export class NetlinkConntrack implements Conntrack {
   async forgetLed(flows: readonly LedFlows[]): Promise<number> {
     let count = 0;
     for (const family of [AF_INET, AF_INET6]) {
-      const led = new Map(
-        flows.filter(({ address }) => familyOf(address) === family).map(({ address, to }) => [address, new Set(to)]),
-      );
-      if (led.size === 0) continue;
+      const own = flows.filter((led) => !("address" in led) || familyOf(led.address) === family);
+      if (own.length === 0) continue;
+      const led = new Map(own.map((each) => [flowKey(each), new Set(each.to)]));
       const operation = "list tracked flows";
       const found = await this.#requests.dump({ operation, type: CT_GET, payload: header(family) });
-      const astray = found.map(readFlow).filter(({ destination, answering }) => {
-        return led.has(destination) && led.get(destination)?.has(answering) === false;
+      const astray = found.map(readFlow).filter(({ protocol, destination, destinationPort, answering }) => {
+        const to = led.get(destination) ?? led.get(`${protocol} ${destinationPort}`);
+        return to?.has(answering) === false && (led.has(destination) || destination !== answering);
       });
       const deleted = await Promise.all(astray.map((flow) => this.#delete(family, flow)));
       count += deleted.filter(Boolean).length;
@@ -83,6 +83,8 @@ export class NetlinkConntrack implements Conntrack {
     }
   }
 }
+
+const flowKey = (led: LedFlows) => ("address" in led ? led.address : `${PROTOCOL_NUMBERS[led.protocol]} ${led.port}`);
 
 interface Flow {
   readonly protocol: number;

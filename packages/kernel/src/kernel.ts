@@ -314,13 +314,17 @@ export interface Flows {
   readonly ports: readonly number[];
 }
 
-/** Tracked flows to an address that NAT leads to others. */
-export interface LedFlows {
-  /** Where the first packet of each was sent to. */
-  readonly address: string;
+/** Tracked flows to an address, or to a port at any address, that NAT leads to others. */
+export type LedFlows = {
   /** Those that were led there are left alone. */
   readonly to: readonly string[];
-}
+} & (
+  | {
+      /** Where the first packet of each was sent to. */
+      readonly address: string;
+    }
+  | { readonly protocol: PortRequest["protocol"]; readonly port: number }
+);
 
 export interface Conntrack {
   /** The next packet of such a flow is looked at as if it were the first. @returns how many there were */

@@ -1,7 +1,7 @@
 // Layouts to kernel: what is missing is made, what is there is left alone, and each step has its inverse.
 import { isDeepStrictEqual } from "node:util";
 import { isKernelError, type BridgeSpec, type Kernel, type Link, type VethSpec } from "@portolan/kernel";
-import { PluginError, type Undo } from "@portolan/sdk";
+import { Cidr, PluginError, type Undo } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
 import type { NetworkLayout } from "./layout.ts";
 
@@ -58,8 +58,11 @@ export async function applyNetwork(
   return uplink;
 }
 
-async function applyAddresses(kernel: Kernel, { bridge: { name }, addresses, routes }: NetworkLayout): Promise<void> {
+async function applyAddresses(kernel: Kernel, layout: NetworkLayout): Promise<void> {
+  const { bridge, addresses, routes, spared } = layout;
+  const { name } = bridge;
   for (const cidr of await kernel.addresses.list(name)) {
+    if (spared.some((range) => Cidr.parse(range).contains(Cidr.parse(cidr).address))) continue;
     if (!addresses.includes(cidr)) await kernel.addresses.remove(name, cidr);
   }
   for (const cidr of addresses) {

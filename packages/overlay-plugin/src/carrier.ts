@@ -5,7 +5,15 @@ import type { Kernel, LinkHandle } from "@portolan/kernel";
 import { endpointLock, type KeyedLocks, type Logger } from "@portolan/sdk";
 import { follow, type Following, type SharedStore } from "@portolan/state";
 import { announce, withdraw, type Announcement } from "./cluster/announce.ts";
-import { addressIn, agreedKey, asNetwork, networkRoot, type EndpointEntry, type NetworkEntry } from "./cluster/keys.ts";
+import {
+  addressIn,
+  agreedKey,
+  asNetwork,
+  MESH,
+  networkRoot,
+  type EndpointEntry,
+  type NetworkEntry,
+} from "./cluster/keys.ts";
 import { join } from "./cluster/membership.ts";
 import { NameIndex } from "./names/name-index.ts";
 import { namesOf } from "./names/names-of.ts";
@@ -60,6 +68,7 @@ export class Carrier implements AsyncDisposable {
       ...{ kernel, store, records, locks, log, host, network },
       reaches: (other) => this.forwarding.reachesHost(other),
       announce: (record) => announce(store, this.announcement(record)),
+      entry: (address) => this.forwarding.entries.get(address),
     });
     this.#listening = [
       peers.listen((peer) => this.#peerChanged(peer)),
@@ -101,8 +110,10 @@ export class Carrier implements AsyncDisposable {
   }
 
   /** @param bridge what the containers of this host are on */
-  attach(link: LinkHandle, bridge?: LinkHandle): Promise<Repair> {
-    return this.forwarding.attach(link, bridge);
+  async attach(link: LinkHandle, bridge?: LinkHandle): Promise<Repair> {
+    const repair = await this.forwarding.attach(link, bridge);
+    this.services.start();
+    return repair;
   }
 
   announcement(record: EndpointRecord): Announcement {
@@ -161,6 +172,8 @@ export class Carrier implements AsyncDisposable {
   }
 
   #isHere({ endpoint }: EndpointEntry): boolean {
+    // Whether a host's own is still its own, its published ports know.
+    if (endpoint === MESH) return true;
     return this.#parts.records.endpointsOf(this.network.id).some(({ id }) => id.startsWith(endpoint));
   }
 

@@ -23,6 +23,22 @@ const service: OptionType<string> = {
   },
 };
 
+/** In a constant order, as in `8080:80/tcp`. */
+const publish: OptionType<readonly string[]> = {
+  allowed: "ports such as 8080:80 or 53:53/udp, separated by spaces or commas",
+  parse: (text) => {
+    const ports = text.toLowerCase().split(/[ ,]+/).map(publishedPort);
+    const numbers = new Set(ports.map((port) => port?.replace(/:\d+/, "")));
+    return ports.includes(undefined) || numbers.size < ports.length ? undefined : (ports as string[]).toSorted();
+  },
+};
+
+function publishedPort(text: string): string | undefined {
+  const [, from = "", to = "", protocol = "tcp"] = /^(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/.exec(text) ?? [];
+  const isPort = (port: string) => Number(port) >= 1 && Number(port) <= 65535;
+  return isPort(from) && isPort(to) ? `${Number(from)}:${Number(to)}/${protocol}` : undefined;
+}
+
 export const endpointOptions = optionTable(
   {
     names: option({
@@ -36,6 +52,12 @@ export const endpointOptions = optionTable(
       type: service,
       defaultText: "none",
       help: "The service that it is one of: connections to the service's address are spread over its containers on all hosts.",
+    }),
+    publish: option({
+      keys: ["portolan.publish"],
+      type: publish,
+      defaultText: "what the service has",
+      help: "Ports of every host that lead to the service.",
     }),
   },
   { ownPrefixes: ["portolan."] },

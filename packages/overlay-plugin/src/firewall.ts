@@ -38,12 +38,15 @@ const rules = (linkLocal: string) => `
     iifname . ip6 daddr @resolvers6 meta l4proto { tcp, udp } th dport 53 jump question
     ip daddr ${linkLocal} meta l4proto { tcp, udp } th dport 53 meta iifkind "bridge" iifname != "${BRIDGE_PREFIX}*" jump question
     ip daddr ${linkLocal} iifname != "lo" drop comment "for containers, not for the host's neighbours"
+    iifname "${BRIDGE_PREFIX}*" ct state established,related ct status dnat accept comment "answers to this host's own use of published ports"
     iifname "${BRIDGE_PREFIX}*" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
     iifname "${BRIDGE_PREFIX}*" drop comment "the host is no member of the networks"
   }
   chain forward {
     type filter hook forward priority 0; policy accept;
     iifname . oifname @within accept
+    oifname "${BRIDGE_PREFIX}*" ct status dnat accept comment "published ports of services"
+    iifname "${BRIDGE_PREFIX}*" ct state established,related ct status dnat accept
     iifname "${BRIDGE_PREFIX}*" drop
     oifname "${BRIDGE_PREFIX}*" drop
   }`;

@@ -10,6 +10,8 @@ export interface NetworkLayout {
   /** Of the bridge, with prefix length: the gateways, which are the same on all hosts, and where this host answers names. */
   readonly addresses: readonly string[];
   /** To containers of the network, where no gateway's address brings one. */
+  /** Ranges of further addresses of the bridge's, which are its published ports' business. */
+  readonly spared: readonly string[];
   readonly routes: readonly NewRoute[];
   /** In the firewall's sets. */
   readonly member: Member;
@@ -35,6 +37,7 @@ export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: st
     addresses: [...gateways, ...(ipv4 === undefined ? [] : [`${linkLocal}/32`])],
     routes:
       ipv4 === undefined || gateways.some(isIPv4Cidr) ? [] : [{ destination: ipv4, link: bridge, source: linkLocal }],
+    spared: record.serviceRanges ?? [],
     member: memberOf(record, linkLocal),
     vxlan: { name, alias, mtu, mac: stationMac(`${id} ${vtep}`), vxlan: { vni, local, port }, master: bridge },
     sysctls: [

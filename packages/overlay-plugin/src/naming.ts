@@ -18,6 +18,16 @@ export function vxlanName(network: NetworkId): string {
   return `px-${shortened(network)}`;
 }
 
+/** Where answers to a network's published ports come back to the host: behind the bridge, and named as if it were one. */
+export function meshName(network: NetworkId): string {
+  return `${BRIDGE_PREFIX}m${network.slice(0, 11)}`;
+}
+
+/** The end of that pair that is the bridge's. */
+export function meshPortName(network: NetworkId): string {
+  return `pm${shortened(network)}`;
+}
+
 /** The end of the pair that stays with the bridge. */
 export function portName(endpoint: EndpointId): string {
   return `ov${shortened(endpoint)}`;

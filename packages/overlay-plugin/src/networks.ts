@@ -10,6 +10,7 @@ import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
 import { bridgeName } from "./naming.ts";
 import type { NetworkRecord } from "./records.ts";
+import { removeMesh } from "./services/mesh.ts";
 
 export interface NetworksParts extends CarrierParts {
   readonly kernel: Kernel;
@@ -60,6 +61,7 @@ export class Networks implements AsyncDisposable {
   async takeDown(record: NetworkRecord): Promise<void> {
     const { kernel, firewall, store, records, host, vtep, linkLocal, encryption } = this.#parts;
     await this.#close(record.id);
+    if (record.serviceRanges) await removeMesh(kernel, record);
     await removeNetwork(kernel, firewall, networkLayout(record, vtep, linkLocal));
     if (record.encrypted === true) await encryption.settle();
     // It may have been made again meanwhile, as another network of Docker's.

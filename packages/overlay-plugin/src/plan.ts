@@ -173,7 +173,7 @@ export function planEndpoint(
     });
   }
   const addresses = cidrs.map(({ address }) => address);
-  const { names, service } = endpointOptions.parse(request.options.driverOpts).values;
+  const { names, ...service } = endpointOptions.parse(request.options.driverOpts).values;
   const mac = given.macAddress ?? endpointMac(network.name, addresses);
   return {
     record: {
@@ -183,7 +183,7 @@ export function planEndpoint(
       addresses,
       mac,
       ...(names && { names }),
-      ...planService({ service }, network, addresses),
+      ...planService(service, network, addresses),
     },
     network,
     replaced: siblings.filter((other) => other.id !== id && other.addresses.some((each) => addresses.includes(each))),
@@ -193,7 +193,7 @@ export function planEndpoint(
 
 /** @throws PluginError */
 function planService(
-  { service: name, publish }: { readonly service?: string | undefined; readonly publish?: readonly string[] },
+  { service: name, publish }: { readonly service?: string; readonly publish?: readonly string[] },
   { serviceRanges = [], internal }: NetworkRecord,
   addresses: readonly string[],
 ): Pick<EndpointRecord, "service"> {

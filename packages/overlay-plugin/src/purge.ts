@@ -8,6 +8,7 @@ import { removeTunnelRules } from "./encryption/encryption.ts";
 import { uninstallFirewall } from "./firewall.ts";
 import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
 import { Records, schema } from "./records.ts";
+import { removeMesh } from "./services/mesh.ts";
 import { removeTable } from "./services/balancer.ts";
 
 export const purge: Command = {
@@ -28,8 +29,9 @@ async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly str
   const path = join(stateDir, "state.db");
   // Its lock says whether a driver is at work.
   const { store } = await openStore({ path, schema });
-  const { endpoints } = await Records.load(store);
+  const { networks, endpoints } = await Records.load(store);
   await store[Symbol.asyncDispose]();
+  for (const network of networks) await removeMesh(kernel, network);
   for (const { network, sandbox } of endpoints) if (sandbox !== undefined) await removeTable(kernel, network, sandbox);
   const removed: string[] = [];
   for (const { name, alias } of await kernel.links.list()) {

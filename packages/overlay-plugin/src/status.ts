@@ -109,7 +109,12 @@ function networkStatus(network: NetworkRecord, { records, networks, reconciler }
     services: (carrier?.services.all ?? []).map(serviceStatus),
     /** Containers' sandboxes on this host, by whether they have the services as they are. */
     sandboxes: carrier?.services.areWanted === true ? carrier.services.balancer.state : undefined,
-    trouble: network.trouble ?? reconciler.troubles.get(id) ?? carrier?.services.balancer.state.trouble,
+    published: carrier?.services.areWanted === true ? carrier.services.mesh.state : undefined,
+    trouble:
+      network.trouble ??
+      reconciler.troubles.get(id) ??
+      carrier?.services.balancer.state.trouble ??
+      carrier?.services.mesh.state.trouble,
   };
 }
 

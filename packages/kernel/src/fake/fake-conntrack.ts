@@ -18,7 +18,10 @@ export class FakeConntrack implements Conntrack {
 
   async forgetLed(flows: readonly LedFlows[]): Promise<number> {
     await this.#host.enter("forget tracked flows");
-    for (const { address, to } of flows) this.#host.step(`forget tracked flows to ${address} but for ${to.join(", ")}`);
+    for (const led of flows) {
+      const where = "address" in led ? led.address : `${led.port}/${led.protocol}`;
+      this.#host.step(`forget tracked flows to ${where} but for ${led.to.join(", ")}`);
+    }
     return 0;
   }
 }

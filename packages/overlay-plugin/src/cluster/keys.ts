@@ -61,10 +61,14 @@ export interface ServiceEntry {
   readonly hosts: readonly string[];
 }
 
-/** `networks/<name>/vips/<address>`: made and removed together with its service. */
+/** `networks/<name>/vips/<address>`: a service's, made and removed together with it, or a host's own for its published ports. */
 export interface VipEntry {
-  readonly service: string;
+  readonly service?: string;
+  readonly host?: string;
 }
+
+/** What an endpoint's entry says in place of Docker's id where a host has the address itself. */
+export const MESH = "mesh";
 
 /** `ports/<protocol>/<port>`: published on every host, made and removed together with the service. */
 export interface PortEntry {

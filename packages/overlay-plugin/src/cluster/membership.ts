@@ -12,6 +12,7 @@ import {
   type NetworkEntry,
   type VniEntry,
 } from "./keys.ts";
+import { releaseAddresses } from "./mesh-address.ts";
 import { leaveService } from "./services.ts";
 import { candidateVni } from "./vni.ts";
 
@@ -88,6 +89,7 @@ export async function join(
 /** Takes a host out, with whatever it had there; the last one takes the network with it. @throws StoreAway */
 export async function leave(store: SharedStore, host: string, name: string): Promise<void> {
   const key = agreedKey(name);
+  await releaseAddresses(store, host, name);
   const { entries } = await store.list(networkRoot(name));
   for (const { key: own, value, revision } of entries) {
     const service = serviceIn(own);

@@ -72,14 +72,15 @@ export function difference(table: string, before: readonly Balanced[], after: re
 /** Of a table that may not be there. */
 export const removal = (table: string) => `add table ${table}\ndelete table ${table}`;
 
-function rulesOf({ targets }: Balanced): readonly string[] {
+/** @param port undefined keeps the one that was asked for */
+export function rulesOf({ targets }: Pick<Balanced, "targets">, port?: string): readonly string[] {
   return ([4, 6] as const).flatMap((family) => {
     const own = targets.filter((target) => familyOf(target) === family);
     if (own.length === 0) return [];
     const words = family === 4 ? ["ipv4", "ip"] : ["ipv6", "ip6"];
     const choice = own.map((address, number) => `${number} : ${address}`).join(", ");
     const target = own.length === 1 ? own[0] : `numgen random mod ${own.length} map { ${choice} }`;
-    return [`meta nfproto ${words[0]} dnat ${words[1]} to ${target}`];
+    return [`meta nfproto ${words[0]} dnat ${words[1]} to ${target}${port === undefined ? "" : ` : ${port}`}`];
   });
 }
 

@@ -129,7 +129,28 @@ it("a store that was restored from an older copy gets the service again, under i
   expect(known(two)[0]?.addresses).toEqual(before);
 });
 
+it("a port is one service's in the whole cluster, and the same for all of its containers", async () => {
+  const publish = (ports: string, service = "web") => ({ "portolan.service": service, "portolan.publish": ports });
+  await one.attach("net", "a", 5, publish("8080:80 53:53/udp"));
+  await two.attach("net", "b", 6, WEB);
+  await two.attach("net", "c", 7, publish("53:53/udp,8080:80/tcp"));
+  await expect(two.attach("net", "d", 8, publish("9090:80"))).rejects.toThrow(
+    "the service web on one, two publishes 53:53/udp 8080:80/tcp, and this container asks for 9090:80/tcp",
+  );
+  await expect(two.attach("net", "e", 9, publish("8080:90", "api"))).rejects.toThrow(
+    'option "portolan.publish": port 8080/tcp is the service web\'s, in the network net',
+  );
+  expect(kept(/api/)).toEqual([]);
+  expect(kept(/^ports/)).toEqual(["ports/tcp/8080", "ports/udp/53"]);
+  for (const name of ["b", "c"]) await two.detach("net", name);
+  await one.detach("net", "a");
+  await eventually(() => expect(kept(/^ports|services|vips/)).toEqual([]));
+});
+
 it("what does not fit is refused with what to do", async () => {
+  await expect(one.attach("net", "a", 5, { "portolan.publish": "80:80" })).rejects.toThrow(
+    'option "portolan.publish" is for services',
+  );
   for (const host of [one, two]) await host.remove("net");
   await one.create("plain", {}, false, 9);
   await expect(one.attach("plain", "a", 5, WEB, "a", 9)).rejects.toThrow("the network has no addresses for services");

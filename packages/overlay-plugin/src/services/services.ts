@@ -6,10 +6,11 @@ import { addressIn, asEndpoint, asService, serviceIn, type EndpointEntry } from 
 import { enterService, leaveService } from "../cluster/services.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "../records.ts";
 import { Balancer } from "./balancer.ts";
+import { Mesh } from "./mesh.ts";
 import { ServiceIndex, type Service } from "./service.ts";
 
 export interface ServicesParts {
-  readonly kernel: Pick<Kernel, "sandboxes">;
+  readonly kernel: Kernel;
   readonly store: SharedStore;
   readonly records: Records;
   readonly locks: KeyedLocks;
@@ -20,18 +21,22 @@ export interface ServicesParts {
   readonly reaches: (host: string) => boolean | undefined;
   /** Tells the cluster of a container as its record is now. */
   readonly announce: (record: EndpointRecord) => Promise<void>;
+  /** What the cluster says of an address. */
+  readonly entry: (address: string) => EndpointEntry | undefined;
 }
 
 export class Services implements AsyncDisposable {
   readonly balancer: Balancer;
+  readonly mesh: Mesh;
   readonly #parts: ServicesParts;
   readonly #index = new ServiceIndex();
   readonly #closing = new AbortController();
   readonly #attending = new Set<Promise<void>>();
   #synced = false;
+  #mayPublish = false;
 
   constructor(parts: ServicesParts) {
-    const { kernel, network, log, records } = parts;
+    const { kernel, network, log, records, store, host, entry } = parts;
     this.#parts = parts;
     this.balancer = new Balancer({
       ...{ kernel, network: network.id, log },
@@ -41,6 +46,7 @@ export class Services implements AsyncDisposable {
           .flatMap(({ sandbox, progress }) => (progress === "made" ? (sandbox ?? []) : [])),
       services: () => this.all,
     });
+    this.mesh = new Mesh({ kernel, store, network, host, log, entry, services: () => this.all });
   }
 
   /** Networks without addresses for services have none, and no sandbox is looked at for them. */
@@ -76,12 +82,16 @@ export class Services implements AsyncDisposable {
 
   /** Looks whether the tables are still there. */
   async compare(): Promise<void> {
-    if (this.areWanted) await this.balancer.compare();
+    if (!this.areWanted) return;
+    await this.balancer.compare();
+    await this.mesh.compare();
   }
 
   /** A host came, went, or was away for too long. */
   update(): void {
-    if (this.areWanted) this.balancer.update();
+    if (!this.areWanted) return;
+    this.balancer.update();
+    if (this.#mayPublish) this.mesh.update();
   }
 
   /**
@@ -142,7 +152,14 @@ export class Services implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the network's services are closing"));
     await this.balancer[Symbol.asyncDispose]();
+    await this.mesh[Symbol.asyncDispose]();
     await Promise.all(this.#attending);
+  }
+
+  /** Before the network's link is there, there is no bridge either. */
+  start(): void {
+    this.#mayPublish = true;
+    this.update();
   }
 
   /** Entering and leaving decide by this host's records, so that one does not overtake the other. */

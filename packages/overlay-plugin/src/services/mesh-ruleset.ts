@@ -1,0 +1,83 @@
+// The host's table of one network's published ports: each leads to the service's containers on all hosts.
+import type { NetworkId } from "@portolan/sdk";
+import { familyOf, removal, rulesOf } from "./ruleset.ts";
+import type { Service } from "./service.ts";
+
+export const meshTableOf = (network: NetworkId) => `inet portolan-mesh-${network.slice(0, 12)}`;
+
+export interface MeshPort {
+  readonly protocol: "tcp" | "udp";
+  readonly hostPort: number;
+  readonly containerPort: number;
+  readonly service: string;
+  readonly targets: readonly string[];
+}
+
+/** In a constant order. */
+export function meshPorts(services: readonly Service[]): readonly MeshPort[] {
+  return services.flatMap(({ name: service, publish, targets }) =>
+    publish.flatMap((text) => {
+      const [, from = "", to = "", protocol = ""] = /^(\d+):(\d+)\/(tcp|udp)$/.exec(text) ?? [];
+      if (protocol !== "tcp" && protocol !== "udp") return [];
+      return [{ protocol, hostPort: Number(from), containerPort: Number(to), service, targets }];
+    }),
+  );
+}
+
+/**
+ * The whole table anew. A connection to any address of this host is translated, and leaves for the network with this host's
+ * address in the network as its source, since any other host could not lead the answer back. What has nobody to go to is told so.
+ * @param sources this host's addresses in the network, one a family at most
+ */
+export function meshTable(
+  table: string,
+  bridge: string,
+  sources: readonly string[],
+  ports: readonly MeshPort[],
+): string {
+  const key = ({ protocol, hostPort }: MeshPort) => `${protocol} . ${hostPort}`;
+  const chain = ({ protocol, hostPort }: MeshPort) => `${protocol}-${hostPort}`;
+  const chains = ports.map((port) => {
+    const rules = rulesOf(port, `${port.containerPort}`).map((rule) => `    meta l4proto ${port.protocol} ${rule}\n`);
+    return `  chain ${chain(port)} {\n${rules.join("")}  }`;
+  });
+  const declared = (elements: readonly string[]) =>
+    elements.length === 0 ? "" : `    elements = { ${elements.join(", ")} }\n`;
+  const leads = ports.map((port) => `${key(port)} : goto ${chain(port)}`);
+  const snat = sources.map((address) => {
+    const [family, word] = familyOf(address) === 4 ? ["ipv4", "ip"] : ["ipv6", "ip6"];
+    return `    oifname "${bridge}" ct status dnat meta nfproto ${family} snat ${word} to ${address}\n`;
+  });
+  return `${removal(table)}
+table ${table} {
+${chains.join("\n")}
+  map leads {
+    type inet_proto . inet_service : verdict
+${declared(leads)}  }
+  set ports {
+    type inet_proto . inet_service
+${declared(ports.map(key))}  }
+  chain prerouting {
+    type nat hook prerouting priority -100; policy accept;
+    ip daddr 127.0.0.0/8 return comment "loopback is for this host alone"
+    jump published
+  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+    jump published
+  }
+  chain published {
+    ip6 daddr { ::1, fe80::/10 } return comment "no reply would find back"
+    fib daddr type local meta l4proto . th dport vmap @leads
+  }
+  chain refuse {
+    type filter hook input priority 0; policy accept;
+    meta l4proto tcp meta l4proto . th dport @ports reject with tcp reset
+    meta l4proto . th dport @ports reject
+  }
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+${snat.join("")}  }
+}
+`;
+}

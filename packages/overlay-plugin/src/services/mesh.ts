@@ -1,0 +1,242 @@
+// Published ports of one network's services on this host: reserved, translated, and led through the network's bridge to the
+// containers of all hosts, under an address of this host's own to which the answers come back.
+import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import type { Kernel, PortReservation } from "@portolan/kernel";
+import { Cidr, PluginError, stationMac, type Logger } from "@portolan/sdk";
+import type { SharedStore } from "@portolan/state";
+import { announce, type Announcement } from "../cluster/announce.ts";
+import { MESH, type EndpointEntry } from "../cluster/keys.ts";
+import { claimAddresses, releaseAddresses } from "../cluster/mesh-address.ts";
+import { aliasOf, bridgeName, meshName, meshPortName } from "../naming.ts";
+import type { NetworkRecord } from "../records.ts";
+import { meshPorts, meshTable, meshTableOf, type MeshPort } from "./mesh-ruleset.ts";
+import { removal } from "./ruleset.ts";
+import type { Service } from "./service.ts";
+
+export interface MeshParts {
+  readonly kernel: Kernel;
+  readonly store: SharedStore;
+  readonly network: NetworkRecord;
+  readonly host: string;
+  readonly log: Logger;
+  /** Undefined while nobody knows: then everything stays as it is. */
+  readonly services: () => readonly Service[] | undefined;
+  /** What the cluster says of an address. */
+  readonly entry: (address: string) => EndpointEntry | undefined;
+}
+
+export interface MeshState {
+  /** As in `8080/tcp`, to the service that it leads to. */
+  readonly ports: Readonly<Record<string, string>>;
+  /** Why a port does not lead there, or all of them. */
+  readonly trouble?: string;
+}
+
+const GATHER_MS = 20;
+const ALL = ["0.0.0.0", "::"];
+const text = ({ protocol, hostPort }: Pick<MeshPort, "protocol" | "hostPort">) => `${hostPort}/${protocol}`;
+
+export class Mesh implements AsyncDisposable {
+  readonly #parts: MeshParts;
+  readonly #table: string;
+  readonly #held = new Map<string, PortReservation>();
+  readonly #troubles = new Map<string, string>();
+  #trouble: string | undefined;
+  #led: readonly MeshPort[] = [];
+  #written: string | undefined;
+  /** Unknown after a start: an earlier life may have left it. */
+  #isDown = false;
+  #pass: Promise<void> | undefined;
+  #due = false;
+  #closed = false;
+
+  constructor(parts: MeshParts) {
+    this.#parts = parts;
+    this.#table = meshTableOf(parts.network.id);
+  }
+
+  get state(): MeshState {
+    const ports = Object.fromEntries(this.#led.map((port) => [text(port), port.service]));
+    const trouble = this.#trouble ?? [...this.#troubles.values()][0];
+    return { ports, ...(trouble !== undefined && { trouble }) };
+  }
+
+  update(): void {
+    this.#due = true;
+    if (this.#pass || this.#closed) return;
+    this.#pass = this.#passes().finally(() => {
+      this.#pass = undefined;
+    });
+  }
+
+  async settled(): Promise<void> {
+    while (this.#pass) await this.#pass;
+  }
+
+  /** Others may have taken away what this host has. */
+  async compare(): Promise<void> {
+    const isThere = await this.#parts.kernel.nftables.list(`list chain ${this.#table} published`).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) this.#written = undefined;
+    this.update();
+    await this.settled();
+  }
+
+  /** Stops following; what is led is led on, and after the next start held again. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.settled();
+    this.#giveBack();
+  }
+
+  async #passes(): Promise<void> {
+    while (this.#due && !this.#closed) {
+      await sleep(GATHER_MS);
+      this.#due = false;
+      try {
+        await this.#bring();
+        this.#trouble = undefined;
+      } catch (error) {
+        const { message } = PluginError.from(error);
+        if (message !== this.#trouble)
+          this.#parts.log.error("could not lead published ports, and will try again", {
+            network: this.#parts.network.id,
+            err: error,
+          });
+        this.#trouble = message;
+      }
+    }
+  }
+
+  async #bring(): Promise<void> {
+    const { kernel, store, network, host } = this.#parts;
+    const services = this.#parts.services();
+    if (!services) return;
+    const ports = meshPorts(services);
+    if (ports.length === 0) {
+      if (this.#isDown) return;
+      await removeMesh(kernel, network);
+      this.#giveBack();
+      await releaseAddresses(store, host, network.name);
+      this.#isDown = true;
+      return;
+    }
+    this.#isDown = false;
+    const addresses = await claimAddresses(store, host, network);
+    await this.#bringLink(addresses);
+    const announcement = this.#announcement(addresses);
+    if (!addresses.every((address) => isDeepStrictEqual(this.#parts.entry(address), announcement.entry)))
+      await announce(store, announcement);
+    const led = await this.#reserve(ports);
+    const table = meshTable(this.#table, bridgeName(network.id), addresses, led);
+    if (table === this.#written) return;
+    await kernel.nftables.run(table);
+    const before = this.#written === undefined ? undefined : this.#led;
+    this.#written = table;
+    this.#led = led;
+    await this.#forgetFlows(before, led);
+  }
+
+  async #bringLink(addresses: readonly string[]): Promise<void> {
+    const { kernel, network, host } = this.#parts;
+    const { id, mtu } = network;
+    const [port, far, alias] = [meshPortName(id), meshName(id), aliasOf(id)];
+    if (!(await kernel.links.get(port))) {
+      const peer = { name: far, mac: stationMac(`${network.name} host ${host}`) };
+      await kernel.links.createVeth({ name: port, alias, master: bridgeName(id), up: true, mtu, peer });
+    }
+    for (const [path, value] of [
+      // The network is behind its bridge, and answers come in here.
+      [`net/ipv4/conf/${far}/rp_filter`, "2"],
+      [`net/ipv6/conf/${far}/accept_ra`, "0"],
+      // This host reaches the ports at 127.0.0.1, too; what containers send there is dropped.
+      [`net/ipv4/conf/${bridgeName(id)}/route_localnet`, "1"],
+      ...(addresses.some((address) => address.includes(":")) ? [["net/ipv6/conf/all/forwarding", "1"] as const] : []),
+    ] as const) {
+      if ((await kernel.sysctls.get(path)) !== undefined) await kernel.sysctls.set(path, value);
+    }
+    const link = await kernel.links.get(far);
+    if (link?.up !== true || link.alias !== alias || link.mtu !== mtu)
+      await kernel.links.change(far, { up: true, alias, mtu });
+    for (const address of addresses) {
+      await kernel.addresses.add(far, `${address}/${address.includes(":") ? 128 : 32}`);
+      // For want of an address there that it may ask from, the kernel would solicit no neighbour.
+      if (address.includes(":")) await kernel.addresses.add(bridgeName(id), `${address}/128`);
+    }
+  }
+
+  /** @returns those that are held: what another program of this host has is its own */
+  async #reserve(ports: readonly MeshPort[]): Promise<readonly MeshPort[]> {
+    const wanted = new Set(ports.map(text));
+    for (const [name, reservation] of this.#held) {
+      if (wanted.has(name)) continue;
+      reservation[Symbol.dispose]();
+      this.#held.delete(name);
+    }
+    for (const name of this.#troubles.keys()) if (!wanted.has(name)) this.#troubles.delete(name);
+    const led: MeshPort[] = [];
+    for (const port of ports) {
+      const name = text(port);
+      try {
+        if (!this.#held.has(name)) {
+          const { protocol, hostPort: first } = port;
+          this.#held.set(name, await this.#parts.kernel.ports.reserve({ protocol, addresses: ALL, first }));
+        }
+        this.#troubles.delete(name);
+        led.push(port);
+      } catch (error) {
+        const { message } = PluginError.from(error);
+        if (this.#troubles.get(name) !== message)
+          this.#parts.log.error("could not publish a port of a service on this host, and will retry", {
+            network: this.#parts.network.id,
+            err: error,
+          });
+        this.#troubles.set(name, message);
+      }
+    }
+    return led;
+  }
+
+  /** Of connections to containers that are no more a port's. @param before undefined when nobody knows what was led */
+  async #forgetFlows(before: readonly MeshPort[] | undefined, led: readonly MeshPort[]): Promise<void> {
+    const fewer = led.filter((port) => {
+      const old = before?.find((each) => text(each) === text(port));
+      return !before || old?.targets.some((target) => !port.targets.includes(target));
+    });
+    if (fewer.length === 0) return;
+    const flows = fewer.map(({ protocol, hostPort: port, targets: to }) => ({ protocol, port, to }));
+    await this.#parts.kernel.conntrack.forgetLed(flows);
+  }
+
+  #giveBack(): void {
+    for (const reservation of this.#held.values()) reservation[Symbol.dispose]();
+    this.#held.clear();
+    this.#troubles.clear();
+    this.#written = undefined;
+    this.#led = [];
+  }
+
+  #announcement(addresses: readonly string[]): Announcement {
+    const { network, host } = this.#parts;
+    const entry: EndpointEntry = { host, endpoint: MESH, mac: stationMac(`${network.name} host ${host}`) };
+    return { network: network.name, addresses, entry };
+  }
+}
+
+/** Takes away what a network's published ports have made on this host. @throws KernelError */
+export async function removeMesh(
+  kernel: Kernel,
+  { id, serviceRanges = [] }: Pick<NetworkRecord, "id" | "serviceRanges">,
+): Promise<void> {
+  await kernel.nftables.run(removal(meshTableOf(id)));
+  await kernel.links.remove(meshPortName(id));
+  const bridge = bridgeName(id);
+  if (!(await kernel.links.get(bridge))) return;
+  const isOurs = (cidr: string) => serviceRanges.some((range) => Cidr.parse(range).contains(Cidr.parse(cidr).address));
+  for (const cidr of await kernel.addresses.list(bridge)) if (isOurs(cidr)) await kernel.addresses.remove(bridge, cidr);
+  const path = `net/ipv4/conf/${bridge}/route_localnet`;
+  if ((await kernel.sysctls.get(path)) === "1") await kernel.sysctls.set(path, "0");
+}
