@@ -38,7 +38,7 @@ const projects: Record<string, Project> = {
   netns: {
     command: [...namespace, ...patient],
     workers: 1,
-    processes: () => halves("packages/*/src/**/*.netns.ts"),
+    processes: () => shares("packages/*/src/**/*.netns.ts"),
     secondTries: 2,
   },
   // A suite waits for dockerd more than it works, and has hosts of its own: three at once share two cores well.
@@ -51,12 +51,17 @@ function beside(workers: number | undefined): readonly string[] {
   return workers === 1 ? ["--runInBand"] : [`--maxWorkers=${String(workers)}`];
 }
 
-/** Two lists that take about as long as each other: how long a file is says how long its tests take. */
-function halves(pattern: string): readonly (readonly string[])[] {
+/**
+ * Lists that take about as long as each other. Killing at every step takes as long as all else together and waits for the
+ * kernel most of the time, so each file of that has a list of its own; of the others, a file's size says how long it takes.
+ */
+function shares(pattern: string): readonly (readonly string[])[] {
   const size = (path: string) => statSync(join(root, path)).size;
   const files = globSync(pattern, { cwd: root }).toSorted((a, b) => size(b) - size(a));
+  const [long, others] = [true, false].map((isLong) => files.filter((path) => isLong === path.includes("/crash.")));
   // The longest and the fourth, the second and the third, and so on.
-  return [true, false].map((isOuter) => files.filter((_, n) => [0, 3].includes(n % 4) === isOuter));
+  const half = (isOuter: boolean) => (others ?? []).filter((_, n) => [0, 3].includes(n % 4) === isOuter);
+  return [...(long ?? []).map((path) => [path]), half(true), half(false)];
 }
 
 /** @returns the exit status */
