@@ -214,5 +214,5 @@ describeCluster(
       await remove();
     });
   },
-  { needs: { modules: ["wireguard", "vxlan"] } },
+  { needs: { modules: ["wireguard", "vxlan", "br_netfilter"] } },
 );
