@@ -9,9 +9,9 @@ export interface NetworkLayout {
   readonly bridge: BridgeSpec & { readonly mac: string };
   /** Of the bridge, with prefix length: the gateways, which are the same on all hosts, and where this host answers names. */
   readonly addresses: readonly string[];
-  /** To containers of the network, where no gateway's address brings one. */
   /** Ranges of further addresses of the bridge's, which are its published ports' business. */
   readonly spared: readonly string[];
+  /** To containers of the network, where no gateway's address brings one. */
   readonly routes: readonly NewRoute[];
   /** In the firewall's sets. */
   readonly member: Member;
