@@ -1,6 +1,7 @@
 // Hosts on kernels in memory with an encrypted network: who is told where the other is, and how a key changes.
 import { setTimeout as sleep } from "node:timers/promises";
-import { SharedMemory } from "@portolan/state";
+import { SharedMemory, type SharedStore } from "@portolan/state";
+import { aliveKey, hostKey } from "../cluster/keys.ts";
 import { TestHost } from "../testing/host.ts";
 import { asTunnelKey, newPrivateKey, tunnelAddress } from "./tunnel-key.ts";
 
@@ -42,6 +43,35 @@ const ways = async (host: TestHost) => new Set(Object.values(await host.told("ne
 /** That `from` sends what is for `to` to the address of this key, and to no other. */
 const sendsTo = (from: TestHost, key: string | undefined) =>
   eventually(async () => expect(await ways(from)).toEqual(new Set([tunnelAddress(key ?? "")])));
+
+/**
+ * From `begin` on, a host's questions are answered in an order that a slow store may choose: what it asks of itself waits
+ * until it has been told of all hosts.
+ */
+function listingWhileTold(memory: SharedMemory, host: string) {
+  const wire = memory.connect(host);
+  let asked: PromiseWithResolvers<void> | undefined;
+  const store: SharedStore = {
+    name: host,
+    async get(key) {
+      const held = asked;
+      if (held && key === hostKey(host)) {
+        held.resolve();
+        await sleep(20);
+      }
+      return wire.get(key);
+    },
+    async list(prefix) {
+      if (hostKey(host).startsWith(prefix) || aliveKey(host).startsWith(prefix)) await asked?.promise;
+      return wire.list(prefix);
+    },
+    transact: (conditions, writes) => wire.transact(conditions, writes),
+    watch: (prefix, watcher) => wire.watch(prefix, watcher),
+    keepAlive: (key, value) => wire.keepAlive(key, value),
+    [Symbol.asyncDispose]: () => wire[Symbol.asyncDispose](),
+  };
+  return { store, begin: () => void (asked = Promise.withResolvers()) };
+}
 
 async function together(): Promise<void> {
   await one.create("net", ENCRYPTED);
@@ -99,6 +129,21 @@ describe("an encrypted network", () => {
     await eventually(() => expect([keysOf(one), keysOf(two)]).toEqual(before));
     await sendsTo(two, before[0]?.[0]);
     const done = two.kernel.steps.slice(steps);
+    expect(done.filter((step) => /tunnel|station|peer|fd70/.test(step))).toEqual([]);
+  });
+
+  it("keeps its ways when the hosts become known while it tells of itself", async () => {
+    await together();
+    const [key = ""] = keysOf(one);
+    const slow = listingWhileTold(memory, "three");
+    await using three = await TestHost.bootOn(slow.store, "three", 3);
+    await three.create("net", ENCRYPTED);
+    await sendsTo(three, key);
+    const steps = three.kernel.steps.length;
+    slow.begin();
+    await three.restart();
+    await sendsTo(three, key);
+    const done = three.kernel.steps.slice(steps);
     expect(done.filter((step) => /tunnel|station|peer|fd70/.test(step))).toEqual([]);
   });
 

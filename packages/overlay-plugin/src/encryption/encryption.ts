@@ -198,7 +198,8 @@ export class Encryption implements AsyncDisposable {
     }
     // The routes of a link go with its address, or when it is down.
     for (const own of this.#own) if (await this.#tunnels.complete(own, mtu)) this.#routes.clear();
-    const ends = farEnds(peers, host, vtep);
+    // Both of one moment: once the hosts are known, tunnels to all others go.
+    const [ends, known] = [farEnds(peers, host, vtep), peers.known];
     for (const [index, own] of this.#own.entries()) await putFarEnds(kernel, own, index === 0, ends);
     // Others hear of a key when this host is ready to hear from them.
     const told = await this.#tell(this.#own).then(
@@ -207,7 +208,7 @@ export class Encryption implements AsyncDisposable {
     );
     this.#own = await this.#tunnels.list(true);
     await this.#lead(ends);
-    if (peers.known) {
+    if (known) {
       for (const own of this.#own) await removeOthers(kernel, own, ends);
       this.#becomeReady();
       if (told === undefined) await this.#retire(ends);
