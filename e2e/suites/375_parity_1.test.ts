@@ -84,16 +84,33 @@ onEveryEngine(
       expect(await host.docker("network", "ls", "-q", "-f", "type=custom")).toMatch(/^\w{12}$/);
     });
 
-    row("networks have their way out when FORWARD ends with a rule that drops all", async (host) => {
-      await host.must(["iptables", "-A", "FORWARD", "-j", "DROP"]);
-      await create(host, "hansa");
-      await create(host, "levant");
-      await runServer(host, "lubeck", "--network", "hansa", "-p", "8080:80");
-      await runServer(host, "acre", "--network", "levant");
-      await expectReach(host, "lubeck", host.lab.underlay.server.ipv4);
-      expect(await askFrom(host, "acre", host.address.ipv4, 8080)).toBe("lubeck");
-      await host.must(["iptables", "-D", "FORWARD", "-j", "DROP"]);
-    });
+    row(
+      "networks have their way out when FORWARD ends with a rule that drops all, without the userland proxy, too",
+      async (host) => {
+        for (const program of ["iptables", "ip6tables"]) await host.must([program, "-A", "FORWARD", "-j", "DROP"]);
+        for (const flags of [[], ["--userland-proxy=false"]]) {
+          await host.stopDockerd();
+          await host.startDockerd(flags);
+          await create(host, "hansa", "--ipv6", "--subnet", "fd00:376::/64");
+          await create(host, "levant", "--ipv6", "--subnet", "fd00:377::/64");
+          await runServer(host, "lubeck", "--network", "hansa", "-p", "8080:80");
+          await runServer(host, "acre", "--network", "levant");
+          const { server } = host.lab.underlay;
+          await expectReach(host, "lubeck", server.ipv4, server.ipv6);
+          for (const address of [host.address.ipv4, host.address.ipv6])
+            expect({ flags, address, said: await askFrom(host, "acre", address, 8080) }).toEqual({
+              ...{ flags, address },
+              said: "lubeck",
+            });
+          await host.docker("rm", "-f", "lubeck", "acre");
+          await host.docker("network", "rm", "hansa", "levant");
+        }
+        await host.stopDockerd();
+        await host.startDockerd([]);
+        for (const program of ["iptables", "ip6tables"]) await host.must([program, "-D", "FORWARD", "-j", "DROP"]);
+      },
+      90,
+    );
 
     row(
       "an internal network has gateways that answer and no way further, until its container is on another one",
@@ -128,25 +145,21 @@ onEveryEngine(
     row(
       "containers reach each other on link-local subnets, and at the address that the kernel makes of the MAC address",
       async (host) => {
-        for (const [name, subnet] of [
+        for (const [name, subnet, ...flags] of [
           ["first", "fe80::/64"],
           ["second", "fe80:1234::/64"],
+          ["third", "fe80::/64", "--internal"],
+          ["fourth", "fe80:1234::/64", "--internal"],
         ] as const) {
-          await create(
-            host,
-            name,
-            "--ipv6",
-            "--subnet",
-            subnet,
-            "--subnet",
-            name === "first" ? "172.28.1.0/24" : "172.28.2.0/24",
-          );
+          const subnets = ["--subnet", subnet, "--subnet", "172.28.1.0/24"];
+          await create(host, name, "--ipv6", ...subnets, ...flags);
           await runContainer(host, "lubeck", "--network", name);
           await runContainer(host, "bergen", "--network", name, "--mac-address", "02:42:ac:11:00:02");
           const bergen = await addressIn(host, name, "bergen", 6);
           for (const target of [`${bergen}%eth0`, "fe80::42:acff:fe11:2%eth0"])
             expect(await execIn(host, "lubeck", "ping", "-6", "-c1", "-W3", target)).toContain("1 packets received");
           await host.docker("rm", "-f", "lubeck", "bergen");
+          await host.docker("network", "rm", name);
         }
       },
     );

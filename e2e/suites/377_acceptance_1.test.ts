@@ -31,8 +31,8 @@ socket.on("message", (question, { port, address }) => {
 /** Sends back what it gets by UDP, both families. */
 const UDP_ECHO = `const socket = dgram.createSocket("udp6");
 socket.on("message", (data, { port, address }) => socket.send(data, port, address)).bind(5000);`;
-const UDP_ASK = `const [type, address] = process.argv.slice(1), socket = dgram.createSocket(type);
-socket.connect(5000, address, () => socket.send("ahoy"));
+const UDP_ASK = `const [type, address, port] = process.argv.slice(1), socket = dgram.createSocket(type);
+socket.connect(port, address, () => socket.send("ahoy"));
 socket.on("message", (data) => process.stdout.write(data, () => process.exit()));
 setTimeout(() => process.exit(1), 1000);`;
 
@@ -108,8 +108,14 @@ onEveryEngine(
         await using remote = await remoteHost(host, engine);
         await remote.must(["ip", "route", "add", "172.30.77.0/24", "via", host.address.ipv4]);
         await remote.must(["ip", "route", "add", "fd00:377::/64", "via", host.address.ipv6]);
-        const answers = async (from: Host, address: string) =>
-          (await from.exec(["node", "-e", UDP_ASK, address.includes(":") ? "udp6" : "udp4", address])).stdout ===
+        // What is for a loopback address leaves it like any other.
+        await remote.must(["ip", "address", "del", "127.0.0.1/8", "dev", "lo"]);
+        await remote.must(["ip", "route", "add", "127.0.0.2", "via", host.address.ipv4]);
+        await host.must(["nft", "add table ip heard"]);
+        await host.must(["nft", "add chain ip heard raw { type filter hook prerouting priority -400 ; }"]);
+        await host.must(["nft", 'add rule ip heard raw iifname "eth0" ip daddr 127.0.0.2 udp dport 5001 counter']);
+        const answers = async (from: Host, address: string, port = "5000") =>
+          (await from.exec(["node", "-e", UDP_ASK, address.includes(":") ? "udp6" : "udp4", address, port])).stdout ===
           "ahoy";
         for (const [what, isDirect, ...flags] of [
           ["nat", false],
@@ -129,10 +135,15 @@ onEveryEngine(
             });
           for (const address of inside)
             expect({ what, address, is: await answers(remote, address) }).toEqual({ what, address, is: isDirect });
+          const isMapped = what !== "routed";
+          expect({ what, host: await answers(host, "127.0.0.2", "5001") }).toEqual({ what, host: isMapped });
+          expect({ what, remote: await answers(remote, "127.0.0.2", "5001") }).toEqual({ what, remote: false });
           await echo.stop("SIGKILL");
           await host.docker("rm", "-f", "lubeck");
           await host.docker("network", "rm", "hansa");
         }
+        expect(await host.must(["nft", "list", "table", "ip", "heard"])).toContain("counter packets 3 ");
+        await host.must(["nft", "delete", "table", "ip", "heard"]);
       },
       90,
     );
