@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, copyFile, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { tmpdir } from "node:os";
-import { cached, digest } from "./cache.ts";
+import { cached, digest } from "../../tools/cache.ts";
 import { must } from "./command.ts";
 import { engineCalled } from "./engines.ts";
 import { tree } from "./tree.ts";

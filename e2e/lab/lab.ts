@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { cacheDirectory } from "./cache.ts";
+import { cacheDirectory } from "../../tools/cache.ts";
 import { cgroupsWith, removeCgroups } from "./cgroups.ts";
 import { Underlay } from "./underlay.ts";
 

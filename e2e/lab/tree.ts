@@ -1,6 +1,6 @@
 // The root file system of a host: a Debian release with the Docker that it ships, made once and kept.
 import { rm } from "node:fs/promises";
-import { cached, digest } from "./cache.ts";
+import { cached, digest } from "../../tools/cache.ts";
 import { must, run } from "./command.ts";
 import type { Engine } from "./engines.ts";
 

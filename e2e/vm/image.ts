@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { cached, digest } from "../lab/cache.ts";
+import { cached, digest } from "../../tools/cache.ts";
 import { must } from "../lab/command.ts";
 
 /** Paths of files that belong together; nothing ever writes to them. */

@@ -2,7 +2,7 @@
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { cached } from "../lab/cache.ts";
+import { cached } from "../../tools/cache.ts";
 import { must } from "../lab/command.ts";
 import type { Engine } from "../lab/engines.ts";
 import { imageArchive } from "../lab/image.ts";

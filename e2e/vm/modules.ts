@@ -4,7 +4,7 @@ import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
-import { cached, digest } from "../lab/cache.ts";
+import { cached, digest } from "../../tools/cache.ts";
 import { makeDisk } from "./image.ts";
 
 interface Manifest {

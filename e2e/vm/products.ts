@@ -1,4 +1,4 @@
-// What users get, as a disk: the drivers as `make install` puts them on a host, a managed plugin, the Debian package.
+// What users get, as a disk: the drivers as `make install` puts them on a host, managed plugins, the Debian package.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,8 +6,8 @@ import { must } from "../lab/command.ts";
 import { makeDisk } from "./image.ts";
 import type { Disk } from "./job.ts";
 
-/** The managed plugin that a machine can be given; one is enough to see that a whole Docker runs it. */
-const PLUGIN = "ts-bridge";
+/** The managed plugins that a machine can be given: one to see that a whole Docker runs it, one that needs the whole kernel. */
+const PLUGINS = ["ts-bridge", "ts-ipvlan"];
 
 /** Makes the disk in `directory`, from the repository as it is now; takes some seconds. */
 export async function productsDisk(repository: string, directory: string): Promise<Disk> {
@@ -16,7 +16,7 @@ export async function productsDisk(repository: string, directory: string): Promi
     must([process.execPath, "--no-warnings", join(repository, "tools/pack", script), ...words], { timeout: 300 });
   try {
     await pack("install.ts", join(staging, "installed"), "/usr");
-    await pack("plugins.ts", "--out", join(staging, "plugins"), PLUGIN);
+    await pack("plugins.ts", "--out", join(staging, "plugins"), ...PLUGINS);
     await pack("deb.ts", "--out", staging);
     const path = join(directory, "products.ext4");
     await makeDisk(staging, path, "1G");

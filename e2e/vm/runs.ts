@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { cacheDirectory } from "../lab/cache.ts";
+import { cacheDirectory } from "../../tools/cache.ts";
 
 export interface Run extends AsyncDisposable {
   readonly directory: string;

@@ -1,20 +1,29 @@
 // A managed plugin as `docker plugin create` takes it: config.json and a root file system with what it names, nothing else.
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import type { Driver } from "../drivers.ts";
 import { bundle } from "./bundle.ts";
-import { closure, library, libraryFolder } from "./closure.ts";
+import { DebianFiles } from "./debian.ts";
 import { placeNode } from "./node.ts";
 import { tidy } from "./tidy.ts";
 
 const LIBRARY = "/usr/lib/portolan";
 
-/** What a plugin's root file system has of the machine that makes it, beside its driver and Node. */
+/** What a plugin's root file system has of Debian's, beside its driver and Node. */
 interface Contents {
   /** Opened by name at run time; what they link to comes along. */
   readonly libraries: readonly string[];
   readonly programs: readonly string[];
-  /** Folders of modules that those libraries open, beside this machine's libraries. */
+  /** Folders of modules that those libraries open, in the folder of libraries. */
   readonly modules: readonly string[];
 }
 
@@ -37,21 +46,24 @@ export async function makePlugin(driver: Driver, configs: string, folder: string
   placeNode(join(own, "node"));
   await bundle(driver, join(own, name), version);
 
+  // Programs name the loader, and the loader its folders, as if these were no links; Debian has had them so since 2020.
+  for (const name of ["lib", "lib64"]) symlinkSync(`usr/${name}`, join(root, name));
+  const debian = await DebianFiles.open();
   const take = (path: string): void => {
     mkdirSync(dirname(join(root, path)), { recursive: true });
-    copyFileSync(path, join(root, path));
+    copyFileSync(join(debian.root, path), join(root, path));
   };
-  const libraries = contents.libraries.map(library);
+  const opened = contents.libraries.map((library) => join(debian.libraries, library));
   const addons = readdirSync(join(own, name, "dist"))
     .filter((file) => file.endsWith(".node"))
     .map((file) => join(own, name, "dist", file));
-  const needed = closure([join(own, "node"), ...addons, ...libraries, ...contents.programs]);
-  for (const path of [...needed, ...libraries, ...contents.programs]) take(path);
+  const ofDebian = [...opened, ...contents.programs];
+  const needed = debian.closure([join(own, "node"), ...addons, ...ofDebian.map((path) => join(debian.root, path))]);
+  for (const path of new Set([...needed, ...ofDebian, ...NAMES])) take(path);
   for (const module of contents.modules) {
-    const path = join(libraryFolder(), module);
-    cpSync(path, join(root, path), { recursive: true });
+    const path = join(debian.libraries, module);
+    cpSync(join(debian.root, path), join(root, path), { recursive: true });
   }
-  NAMES.forEach(take);
   // Docker mounts something on each of these, or the driver makes sockets there.
   for (const path of ["/run/docker/plugins", "/run/portolan", "/tmp", config.propagatedMount])
     mkdirSync(join(root, path), { recursive: true });
