@@ -5,6 +5,12 @@ import { Host } from "../e2e/lab/host.ts";
 import { Lab } from "../e2e/lab/lab.ts";
 import { BenchHost } from "./bench-host.ts";
 
+/** What the numbers are of, for the line above a table. */
+export function titleOf(what: string, { version }: Engine): string {
+  const date = new Date().toISOString().slice(0, 10);
+  return `${what}\nDocker ${version}, ${cpus().length} processors, Linux ${release()}, ${date}`;
+}
+
 export class Stage implements AsyncDisposable {
   readonly engine: Engine;
   readonly lab: Lab;
@@ -41,10 +47,8 @@ export class Stage implements AsyncDisposable {
     return this.#down.use(await Host.up(this.lab, { name, engine: this.engine }));
   }
 
-  /** What the numbers are of, for the line above a table. */
   title(what: string): string {
-    const date = new Date().toISOString().slice(0, 10);
-    return `${what}\nDocker ${this.engine.version}, ${cpus().length} processors, Linux ${release()}, ${date}`;
+    return titleOf(what, this.engine);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
