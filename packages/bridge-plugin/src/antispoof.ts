@@ -9,13 +9,13 @@ import type { EndpointRecord, NetworkRecord } from "./records.ts";
 export const ANTISPOOF_TABLE = "bridge portolan-bridge";
 
 export const ANTISPOOF_SETS: readonly (readonly [name: string, properties: string])[] = [
-  ["guarded", "type ifname"],
-  ["senders4", "type ifname . ether_addr . ipv4_addr"],
-  ["senders6", "type ifname . ether_addr . ipv6_addr"],
+  ["guarded", "typeof iifname"],
+  ["senders4", "typeof iifname . ether saddr . ip saddr"],
+  ["senders6", "typeof iifname . ether saddr . ip6 saddr"],
   // nft has no name for it before 1.0.7: where neighbour advertisements have the address that they are about.
-  ["apart", "type ifname"],
-  ["deaf", "type ifname"],
-  ["returns", "type ifname . ifname"],
+  ["apart", "typeof iifname"],
+  ["deaf", "typeof iifname"],
+  ["returns", "typeof iifname . oifname"],
   ["advertisers6", "typeof iifname . @th,64,128"],
 ];
 

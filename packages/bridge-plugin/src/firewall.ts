@@ -6,37 +6,38 @@ import type { Element } from "./layout.ts";
 
 /** Ours alone: the other drivers have tables of their own, so that none can take another's rules away. */
 export const TABLE = "inet portolan-bridge";
+/** By `typeof` always: at what a later libnftables makes of a `type`, the nft 1.0 of a host that has a managed plugin crashes. */
 const SETS: readonly (readonly [name: string, properties: string])[] = [
-  ["bridges", "type ifname"],
-  ["within", "type ifname . ifname"],
-  ["internal", "type ifname"],
-  ["masquerade4", "type ipv4_addr; flags interval"],
-  ["masquerade6", "type ipv6_addr; flags interval"],
-  ["secluded", "type ifname"],
-  ["unprotected4", "type ifname"],
-  ["unprotected6", "type ifname"],
-  ["routed4", "type ifname"],
-  ["routed6", "type ifname"],
-  ["open4", "type ipv4_addr . inet_proto . inet_service"],
-  ["open6", "type ipv6_addr . inet_proto . inet_service"],
-  ["trusted4", "type ifname . ipv4_addr . inet_proto . inet_service"],
-  ["trusted6", "type ifname . ipv6_addr . inet_proto . inet_service"],
-  ["docker", "type ifname"],
-  ["untracked", "type ifname"],
-  ["hairpin4", "type ipv4_addr . ipv4_addr"],
-  ["hairpin6", "type ipv6_addr . ipv6_addr"],
+  ["bridges", "typeof iifname"],
+  ["within", "typeof iifname . oifname"],
+  ["internal", "typeof iifname"],
+  ["masquerade4", "typeof ip saddr; flags interval"],
+  ["masquerade6", "typeof ip6 saddr; flags interval"],
+  ["secluded", "typeof iifname"],
+  ["unprotected4", "typeof iifname"],
+  ["unprotected6", "typeof iifname"],
+  ["routed4", "typeof iifname"],
+  ["routed6", "typeof iifname"],
+  ["open4", "typeof ip daddr . meta l4proto . th dport"],
+  ["open6", "typeof ip6 daddr . meta l4proto . th dport"],
+  ["trusted4", "typeof iifname . ip daddr . meta l4proto . th dport"],
+  ["trusted6", "typeof iifname . ip6 daddr . meta l4proto . th dport"],
+  ["docker", "typeof iifname"],
+  ["untracked", "typeof iifname"],
+  ["hairpin4", "typeof ip saddr . ip daddr"],
+  ["hairpin6", "typeof ip6 saddr . ip6 daddr"],
 ];
 /**
  * From a subnet to the address that the world sees; from where a published port is asked for to the container: at any
  * address of this host, or at one.
  */
 const MAPS: readonly (readonly [name: string, properties: string])[] = [
-  ["source4", "type ipv4_addr : ipv4_addr; flags interval"],
-  ["source6", "type ipv6_addr : ipv6_addr; flags interval"],
-  ["published4", "type inet_proto . inet_service : ipv4_addr . inet_service"],
-  ["published6", "type inet_proto . inet_service : ipv6_addr . inet_service"],
-  ["publishedAt4", "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"],
-  ["publishedAt6", "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"],
+  ["source4", "typeof ip saddr : ip saddr; flags interval"],
+  ["source6", "typeof ip6 saddr : ip6 saddr; flags interval"],
+  ["published4", "typeof meta l4proto . th dport : ip daddr . th dport"],
+  ["published6", "typeof meta l4proto . th dport : ip6 daddr . th dport"],
+  ["publishedAt4", "typeof ip daddr . meta l4proto . th dport : ip daddr . th dport"],
+  ["publishedAt6", "typeof ip6 daddr . meta l4proto . th dport : ip6 daddr . th dport"],
 ];
 
 /**

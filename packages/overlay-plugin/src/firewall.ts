@@ -15,13 +15,13 @@ const BURST = 64;
  */
 const rules = (linkLocal: string) => `
   set asking4 {
-    type ipv4_addr
+    typeof ip saddr
     size 65535
     flags dynamic,timeout
     timeout 10s
   }
   set asking6 {
-    type ipv6_addr
+    typeof ip6 saddr
     size 65535
     flags dynamic,timeout
     timeout 10s
@@ -67,10 +67,11 @@ const resolversOf =
   ({ bridge, resolvers }) =>
     resolvers.filter((address) => address.includes(":") === isIPv6).map((address) => [bridge, address]);
 
-const SETS: Readonly<Record<string, { readonly type: string; readonly of: Elements }>> = {
-  within: { type: "ifname . ifname", of: ({ bridge }) => [[bridge, bridge]] },
-  resolvers4: { type: "ifname . ipv4_addr", of: resolversOf(false) },
-  resolvers6: { type: "ifname . ipv6_addr", of: resolversOf(true) },
+/** Not by `type`, here and in all rules: nft 1.0 crashes at what a later libnftables, as in a managed plugin, makes of it. */
+const SETS: Readonly<Record<string, { readonly typeof: string; readonly of: Elements }>> = {
+  within: { typeof: "iifname . oifname", of: ({ bridge }) => [[bridge, bridge]] },
+  resolvers4: { typeof: "iifname . ip daddr", of: resolversOf(false) },
+  resolvers6: { typeof: "iifname . ip6 daddr", of: resolversOf(true) },
 };
 
 export class Firewall {
@@ -86,9 +87,9 @@ export class Firewall {
 
   /** The whole table anew, in one transaction. */
   async install(members: readonly Member[]): Promise<void> {
-    const sets = Object.entries(SETS).map(([name, { type, of }]) => {
+    const sets = Object.entries(SETS).map(([name, { typeof: key, of }]) => {
       const elements = written(members.flatMap(of));
-      return `  set ${name} {\n    type ${type}\n${elements === "" ? "" : `    elements = { ${elements} }\n`}  }\n`;
+      return `  set ${name} {\n    typeof ${key}\n${elements === "" ? "" : `    elements = { ${elements} }\n`}  }\n`;
     });
     const table = `table ${TABLE} {\n${sets.join("")}${this.#rulesText}\n}\n`;
     await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}\n${table}`);

@@ -4,9 +4,9 @@ import type { Kernel, RulesetChange } from "../kernel.ts";
 
 const TABLE = `
 table inet pt {
-  map ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
-  set links { type ifname; }
-  set nets { type ipv4_addr; flags interval; }
+  map ports { typeof ip saddr . meta l4proto . th dport : ip saddr . th dport; }
+  set links { typeof iifname; }
+  set nets { typeof ip saddr; flags interval; }
   chain forward {
     type filter hook forward priority 0; policy accept;
     iifname @links ip daddr @nets jump drops
@@ -61,7 +61,7 @@ export function nftablesContract(kernel: () => Kernel, nftFromOutside: (commands
         policy: "accept",
       };
       expect(forward).toContainEqual(expect.objectContaining(base));
-      await expect(run("add table inet pt\nadd set inet pt links { type ifname; }")).resolves.toBeUndefined();
+      await expect(run("add table inet pt\nadd set inet pt links { typeof iifname; }")).resolves.toBeUndefined();
     });
 
     it("lists elements as nft's JSON has them", async () => {

@@ -52,10 +52,10 @@ export function meshTable(
 table ${table} {
 ${chains.join("\n")}
   map leads {
-    type inet_proto . inet_service : verdict
+    typeof meta l4proto . th dport : verdict
 ${declared(leads)}  }
   set ports {
-    type inet_proto . inet_service
+    typeof meta l4proto . th dport
 ${declared(ports.map(key))}  }
   chain prerouting {
     type nat hook prerouting priority -100; policy accept;

@@ -31,8 +31,8 @@ const CHAINS = `
 export function wholeTable(table: string, services: readonly Balanced[]): string {
   const families = [4, 6] as const;
   const declarations = families.flatMap((family) => [
-    declare(`map services${family}`, `type ${typeOf(family)} : verdict`, elements(services, family, leads)),
-    declare(`set vips${family}`, `type ${typeOf(family)}`, elements(services, family, plain)),
+    declare(`map services${family}`, `typeof ${keyOf(family)} : verdict`, elements(services, family, leads)),
+    declare(`set vips${family}`, `typeof ${keyOf(family)}`, elements(services, family, plain)),
   ]);
   const chains = services.map((service) => `  chain ${chainOf(service)} {\n${indented(rulesOf(service))}  }`);
   return `${removal(table)}\ntable ${table} {\n${[...chains, ...declarations].join("\n")}${CHAINS}\n}\n`;
@@ -78,14 +78,18 @@ export function rulesOf({ targets }: Pick<Balanced, "targets">, port?: string): 
     const own = targets.filter((target) => familyOf(target) === family);
     if (own.length === 0) return [];
     const words = family === 4 ? ["ipv4", "ip"] : ["ipv6", "ip6"];
-    const choice = own.map((address, number) => `${number} : ${address}`).join(", ");
-    const target = own.length === 1 ? own[0] : `numgen random mod ${own.length} map { ${choice} }`;
-    return [`meta nfproto ${words[0]} dnat ${words[1]} to ${target}${port === undefined ? "" : ` : ${port}`}`];
+    // Each has its chance of those that are left, and so all have the same. A map would need one look-up, but nft 1.0 crashes
+    // at maps without a name that a later one made, and it may be the host's own.
+    return own.map((address, index) => {
+      const left = own.length - index;
+      const chance = left === 1 ? "" : `numgen random mod ${left} 0 `;
+      return `meta nfproto ${words[0]} ${chance}dnat ${words[1]} to ${address}${port === undefined ? "" : ` : ${port}`}`;
+    });
   });
 }
 
 export const familyOf = (address: string) => (isIPv6(address) ? 6 : 4);
-const typeOf = (family: 4 | 6) => (family === 4 ? "ipv4_addr" : "ipv6_addr");
+const keyOf = (family: 4 | 6) => (family === 4 ? "ip daddr" : "ip6 daddr");
 /** Names that nft knows as words of its own are none after this. */
 const chainOf = ({ name }: Pick<Balanced, "name">) => `to-${name}`;
 const leads = (service: Balanced, vip: string) => `${vip} : goto ${chainOf(service)}`;
