@@ -1,5 +1,5 @@
 // The protocol's verbs, in protocol order: plan, intent, apply, commit, reply.
-import { isKernelError, type Kernel } from "@portolan/kernel";
+import { ensureForwarding, isKernelError, type Kernel } from "@portolan/kernel";
 import {
   networkLock,
   Undo,
@@ -22,7 +22,6 @@ import { lookAtLink } from "./adoption.ts";
 import { antispoofElements, portPlaceElements } from "./antispoof.ts";
 import { applyEndpoint, applyNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
-import { ensureForwarding } from "./forwarding.ts";
 import type { FurtherBridges } from "./further-bridges.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock, besideSignal, lockBeside } from "./lock-keys.ts";

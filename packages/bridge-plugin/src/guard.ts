@@ -1,8 +1,7 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
-import type { Kernel, RulesetChange } from "@portolan/kernel";
+import { dockersAmong, type Kernel, type RulesetChange } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
 import { ANTISPOOF_TABLE, antispoofElements, portPlaceElements } from "./antispoof.ts";
-import { dockersAmong } from "./dockers.ts";
 import { TABLE, type Firewall } from "./firewall.ts";
 import { furtherLayout, networkLayout, type Element } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";

@@ -1,6 +1,8 @@
 // @portolan/kernel: Linux networking without processes.
 export type { Dhcp, DhcpClientPlace, DhcpKeeper, DhcpLease, DhcpNews, DhcpWish } from "./dhcp/dhcp.ts";
 export { hasUdhcpc, openDhcp, removeDhcp } from "./dhcp/udhcpc.ts";
+export { dockersAmong } from "./dockers.ts";
+export { ensureForwarding } from "./forwarding.ts";
 export { cardsBelow, machine, type Card, type Machine } from "./hardware.ts";
 export { KernelError, isKernelError, type KernelErrorInit } from "./kernel-error.ts";
 export { openKernel, type OpenKernelOptions } from "./open-kernel.ts";

@@ -1,6 +1,5 @@
 // The host's own switch for forwarding packets between links, turned on as Docker turns it on.
-import type { Kernel } from "@portolan/kernel";
-import type { Logger } from "@portolan/sdk";
+import type { Sysctls } from "./kernel.ts";
 
 const SWITCHES = {
   4: ["net/ipv4/ip_forward"],
@@ -12,9 +11,9 @@ const SWITCHES = {
  * only if it was off: had we turned it on before, the host would forward for everyone.
  */
 export async function ensureForwarding(
-  sysctls: Kernel["sysctls"],
+  sysctls: Sysctls,
   families: readonly (4 | 6)[],
-  log: Logger,
+  log: { warn(message: string): void },
 ): Promise<void> {
   for (const family of families) {
     for (const path of SWITCHES[family]) {
