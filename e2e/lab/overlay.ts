@@ -3,13 +3,14 @@ import type { Host } from "./host.ts";
 import type { Result } from "./command.ts";
 
 /**
- * The network of this name, with subnets that follow from it. Each host gives addresses out of a range of its own, so that
- * Docker's IPAM needs to know nothing of the others.
+ * The network of this name, with subnets and gateways that follow from it. Each host gives addresses out of a range of its
+ * own, so that Docker's IPAM needs to know nothing of the others.
  */
 export function createWords(host: Host, name: string, ...flags: string[]): string[] {
   const number = host.name.slice(1);
-  const net = 20 + (Buffer.from(name).reduce((sum, byte) => sum + byte, 0) % 200);
+  const net = numberOf(name);
   const subnets = ["--ipv6", "--subnet", `10.${net}.0.0/16`, "--subnet", `fd00:${net}::/64`];
+  const gateways = gatewaysOf(name).flatMap((gateway) => ["--gateway", gateway]);
   const ranges = ["--ip-range", `10.${net}.${number}.0/24`, "--ip-range", `fd00:${net}::${number}:0/112`];
   return [
     "network",
@@ -19,10 +20,18 @@ export function createWords(host: Host, name: string, ...flags: string[]): strin
     "-o",
     `portolan.network=${name}`,
     ...subnets,
+    ...gateways,
     ...ranges,
     ...flags,
     name,
   ];
+}
+
+const numberOf = (network: string) => 20 + (Buffer.from(network).reduce((sum, byte) => sum + byte, 0) % 200);
+
+/** The addresses that each host has in a network of `createWords`. */
+export function gatewaysOf(network: string): readonly [ipv4: string, ipv6: string] {
+  return [`10.${numberOf(network)}.0.1`, `fd00:${numberOf(network)}::1`];
 }
 
 export async function createNetwork(host: Host, name: string, ...flags: string[]): Promise<void> {
@@ -47,6 +56,7 @@ export interface OverlayFacts {
     readonly bridge: string;
     readonly link: string;
     readonly encrypted: boolean;
+    readonly gateway?: string;
     readonly services: readonly {
       readonly name: string;
       readonly addresses: readonly string[];

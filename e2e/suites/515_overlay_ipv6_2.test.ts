@@ -61,7 +61,8 @@ describeCluster(2, "ts-overlay on hosts with Docker 28 that only IPv6 joins", ()
 
   step("makes networks without IPv4, whose containers reach each other by IPv6", async () => {
     for (const host of cluster.hosts) {
-      const subnet = ["--subnet", "fd00:6::/64", "--ip-range", `fd00:6::${host.name.slice(1)}:0/112`];
+      const range = `fd00:6::${host.name.slice(1)}:0/112`;
+      const subnet = ["--subnet", "fd00:6::/64", "--gateway", "fd00:6::1", "--ip-range", range];
       const words = ["-d", "ts-overlay", "-o", "portolan.network=six", "--ipv4=false", "--ipv6", ...subnet];
       await host.docker("network", "create", ...words, "six");
       await runContainer(host, `six-${host.name}`, "--network", "six");

@@ -5,7 +5,7 @@ import { Cluster, describeCluster } from "../lab/cluster.ts";
 import type { Host } from "../lab/host.ts";
 import { image } from "../lab/image.ts";
 import { expectNoLeak } from "../lab/leaks.ts";
-import { createWords, overlay } from "../lab/overlay.ts";
+import { createNetwork, gatewaysOf, overlay } from "../lab/overlay.ts";
 import { patience } from "../lab/patience.ts";
 import { snapshot } from "../lab/snapshot.ts";
 import { eventually } from "../lab/wait.ts";
@@ -51,26 +51,6 @@ describeCluster(3, "names of ts-overlay", () => {
   const step = (sentence: string, body: () => Promise<void>) => test(sentence, body, 120_000 * patience);
   const at = (host: Host, base = "at") => `${base}-${host.name}`;
 
-  /** With the same gateway on all hosts. */
-  async function createNetwork(host: Host, name: string, ...more: string[]): Promise<void> {
-    const words = createWords(host, name, ...more);
-    const [net] = gatewaysOf(host, name);
-    await host.docker(
-      ...words.slice(0, 2),
-      "--gateway",
-      net,
-      "--gateway",
-      gatewaysOf(host, name)[1],
-      ...words.slice(2),
-    );
-  }
-
-  function gatewaysOf(host: Host, network: string): readonly [ipv4: string, ipv6: string] {
-    const words = createWords(host, network);
-    const [v4 = "", v6 = ""] = words.filter((_, index) => words[index - 1] === "--subnet");
-    return [v4.replace(".0.0/16", ".0.1"), v6.replace("::/64", "::1")];
-  }
-
   async function connect(host: Host, name: string, network: string, option: string): Promise<void> {
     await runContainer(host, name, "--network", "none");
     await host.docker("network", "disconnect", "none", name);
@@ -100,7 +80,7 @@ describeCluster(3, "names of ts-overlay", () => {
   }
 
   step("are answered at the gateway, to a container with --dns, by every engine", async () => {
-    const [gateway, gateway6] = gatewaysOf(on(1), "hansa");
+    const [gateway, gateway6] = gatewaysOf("hansa");
     const db = await addressIn(on(1), "hansa", "db");
     const db6 = await addressIn(on(1), "hansa", "db", 6);
     for (const host of [on(2), on(3)]) {
@@ -123,7 +103,7 @@ describeCluster(3, "names of ts-overlay", () => {
     "are Docker's own names and aliases where it may be asked, and one name may be several containers'",
     async () => {
       for (const host of cluster.hosts) {
-        const [gateway] = gatewaysOf(host, "hansa");
+        const [gateway] = gatewaysOf("hansa");
         for (const other of cluster.hosts)
           await hears(await addressIn(other, "hansa", at(other)), () => ask(host, at(host), "all", gateway));
       }
@@ -136,7 +116,7 @@ describeCluster(3, "names of ts-overlay", () => {
 
   step("are answered inside an internal network, and nothing else is", async () => {
     const vault = await addressIn(on(1), "inner", "vault");
-    const [gateway] = gatewaysOf(on(1), "inner");
+    const [gateway] = gatewaysOf("inner");
     for (const host of [on(2), on(3)]) {
       await within(host, ["--network", "inner", "--dns", gateway], async (name) => {
         await hears(vault, () => ask(host, name, "vault"));
@@ -172,7 +152,7 @@ describeCluster(3, "names of ts-overlay", () => {
         await hears(WORLD.address, () => ask(host, name, WORLD.name, LINK_LOCAL));
         const db = await addressIn(on(1), "hansa", "db");
         expect(await ask(host, name, "db", LINK_LOCAL)).not.toContain(db);
-        expect(await ask(host, name, "db", gatewaysOf(host, "hansa")[0])).toContain("REFUSED");
+        expect(await ask(host, name, "db", gatewaysOf("hansa")[0])).toContain("REFUSED");
       });
     }
   });
@@ -189,7 +169,7 @@ describeCluster(3, "names of ts-overlay", () => {
 
   step("go on while etcd is away and after ts-overlay was killed, and go with their container", async () => {
     const db = await addressIn(on(1), "hansa", "db");
-    const [gateway] = gatewaysOf(on(1), "hansa");
+    const [gateway] = gatewaysOf("hansa");
     await each(async (host) => {
       await host.stopPlugin("etcd", "SIGKILL");
     });

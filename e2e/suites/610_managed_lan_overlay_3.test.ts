@@ -92,7 +92,8 @@ define(`ts-macvlan and ts-overlay as managed plugins${missing}`, { needs: { host
 
     onDocker("join the host's containers to its LAN, and to those of other hosts", async (host) => {
       await host.docker("network", "create", "-d", "ts-macvlan:latest", ...onUnderlay(number), "lan");
-      const subnet = ["--subnet", "10.61.0.0/16", "--ip-range", `10.61.${number}.0/24`];
+      const range = ["--gateway", "10.61.0.1", "--ip-range", `10.61.${number}.0/24`];
+      const subnet = ["--subnet", "10.61.0.0/16", ...range];
       const shared = ["-o", "portolan.network=hansa", ...subnet];
       await host.docker("network", "create", "-d", "ts-overlay:latest", ...shared, "hansa");
       for (const network of ["lan", "hansa"]) {

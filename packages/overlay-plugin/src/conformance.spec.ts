@@ -106,6 +106,7 @@ const refusedOptions = [
   { "com.docker.network.driver.no_such_option": "1" },
   { "portolan.no_such_option": "1" },
   { "portolan.vxlan-port": "80" },
+  { "portolan.gateway": "none" },
 ];
 
 conformance("ts-overlay", () => ConformanceHost.boot(), { refusedOptions });

@@ -1,7 +1,8 @@
 // The protocol's verbs, in protocol order: plan, intent, cluster, kernel, commit, reply.
 import { isDeepStrictEqual } from "node:util";
-import type { Kernel } from "@portolan/kernel";
+import { ensureForwarding, type Kernel } from "@portolan/kernel";
 import {
+  Cidr,
   PluginError,
   Undo,
   type CallContext,
@@ -15,6 +16,7 @@ import {
   type Logger,
   type NetworkDriver,
   type NetworkRequest,
+  type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { StoreAway, type SharedStore } from "@portolan/state";
 import { applyEndpoint, removeLink } from "./apply.ts";
@@ -25,7 +27,7 @@ import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
-import { mustBeAbleTo, planEndpoint, planJoin, planNetwork } from "./plan.ts";
+import { mustBeAbleTo, planEndpoint, planJoin, planNetwork, refusePorts } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import { mustFit, type Uplink } from "./uplink.ts";
@@ -63,7 +65,7 @@ export class OverlayDriver implements NetworkDriver {
       const uplink = await this.#parts.uplink();
       // Asking loads a module: not for networks that need none.
       const refusal = "encrypted" in request.options.driverOpts ? await encryption.refusal() : undefined;
-      const { wish, gateways, defaults, ignored } = planNetwork(request, records.networks, uplink, refusal);
+      const { wish, defaults, ignored } = planNetwork(request, records.networks, uplink, refusal);
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
       if (wish.serviceRanges && !(await this.#parts.kernel.sandboxes.mayOpen())) {
         throw new PluginError('option "portolan.service-range": services need ts-overlay to have CAP_SYS_ADMIN', {
@@ -72,15 +74,15 @@ export class OverlayDriver implements NetworkDriver {
       }
       const before = records.network(id);
       const options = request.options.driverOpts;
-      const { encrypted: _asked, rekey: _age, ...rest } = { ...defaults, ...wish };
-      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...rest, gateways, options };
+      const { encrypted: _asked, rekey: _age, ownGateway: _way, ...rest } = { ...defaults, ...wish };
+      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...rest, options };
       await using undo = new Undo();
       if (before?.progress === "made") {
         call.madeBefore?.();
         const { name, internal, subnets, gateways: had = [] } = before;
         const [there, here] = [
           [name, internal, subnets, had, before.options],
-          [wish.name, wish.internal, wish.subnets, gateways, options],
+          [wish.name, wish.internal, wish.subnets, wish.gateways, options],
         ];
         if (!isDeepStrictEqual(there, here)) {
           throw new PluginError("the network exists already, with other settings", {
@@ -103,6 +105,7 @@ export class OverlayDriver implements NetworkDriver {
       mustFit(agreed.mtu, uplink, encrypted);
       const record: NetworkRecord = { ...intent, ...agreed };
       if (encrypted) await records.putNetwork(record);
+      await this.#letOut(record);
       await networks.bringUp(record, undo);
       await records.putNetwork({ ...record, progress: "made" });
       undo.commit();
@@ -135,6 +138,7 @@ export class OverlayDriver implements NetworkDriver {
     const carrier = networks.carriers.get(network);
     if (!carrier)
       throw new PluginError("the network is not set up on this host", { hint: "ts-overlay networks says why." });
+    await this.#letOut(plan.network);
     await using undo = new Undo();
     const before = records.endpoint(endpoint);
     if (before?.progress === "made") call.madeBefore?.();
@@ -171,9 +175,10 @@ export class OverlayDriver implements NetworkDriver {
     else await removeLink(kernel, { name: portName(endpointId), alias: aliasOf(endpointId) });
   }
 
-  async join({ endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
+  async join({ networkId, endpointId, sandboxKey }: JoinRequest): Promise<JoinReply> {
     const { networks, records, linkLocal } = this.#parts;
-    const { record, reply } = planJoin(records.endpoint(endpointId), sandboxKey, linkLocal, records.endpoints);
+    const network = records.network(networkId);
+    const { record, reply } = planJoin(records.endpoint(endpointId), network, sandboxKey, linkLocal, records.endpoints);
     await records.putEndpoint(record);
     networks.carriers.get(record.network)?.services.joined(record);
     return reply;
@@ -195,6 +200,23 @@ export class OverlayDriver implements NetworkDriver {
       );
     }
     await carrier.services.balancer.release(sandbox);
+  }
+
+  /** Comes for containers whose way out is the network's own. */
+  // eslint-disable-next-line @typescript-eslint/require-await -- refusals must be rejections
+  async programExternalConnectivity({ networkId, options }: ProgramExternalConnectivityRequest): Promise<void> {
+    refusePorts(this.#parts.records.network(networkId), options.portMap);
+  }
+
+  /** Without the host's forwarding a network's own gateway leads nowhere. */
+  async #letOut({ ownGateway, subnets }: NetworkRecord): Promise<void> {
+    const { kernel, log } = this.#parts;
+    if (ownGateway !== true) return;
+    await ensureForwarding(
+      kernel.sysctls,
+      subnets.map((subnet) => Cidr.parse(subnet).family),
+      log,
+    );
   }
 
   /** One network's name decides whether another can be made, so they are made one after the other. */

@@ -1,4 +1,6 @@
 // Keeps overlay networks and the rest of the host apart: constant rules, and elements for each network.
+import { isIP } from "node:net";
+import { isDeepStrictEqual } from "node:util";
 import { isKernelError, type Kernel } from "@portolan/kernel";
 import { BRIDGE_PREFIX } from "./naming.ts";
 
@@ -11,7 +13,8 @@ const BURST = 64;
 
 /**
  * A bridged frame passes `forward` with the bridge as both links where br_netfilter is on. Everything else there came out
- * of a network by the host's routing, or would go into one: containers have docker_gwbridge for that.
+ * of a network by the host's routing, or would go into one: only where the network's own gateway is the way out, and the
+ * container sends from an address of the network; all others have docker_gwbridge for that.
  */
 const rules = (linkLocal: string) => `
   set asking4 {
@@ -40,6 +43,8 @@ const rules = (linkLocal: string) => `
     ip daddr ${linkLocal} iifname != "lo" drop comment "for containers, not for the host's neighbours"
     iifname "${BRIDGE_PREFIX}*" ct state established,related ct status dnat accept comment "answers to this host's own use of published ports"
     iifname "${BRIDGE_PREFIX}*" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+    iifname "${BRIDGE_PREFIX}*" ip daddr 127.0.0.0/8 drop comment "route_localnet would let containers in"
+    iifname @gateways fib saddr . iif oif exists accept comment "this host, as any other of the world"
     iifname "${BRIDGE_PREFIX}*" drop comment "the host is no member of the networks"
   }
   chain forward {
@@ -47,20 +52,33 @@ const rules = (linkLocal: string) => `
     iifname . oifname @within accept
     oifname "${BRIDGE_PREFIX}*" ct status dnat accept comment "published ports of services"
     iifname "${BRIDGE_PREFIX}*" ct state established,related ct status dnat accept
+    oifname @gateways ct state established,related accept
+    iifname @gateways oifname != "${BRIDGE_PREFIX}*" fib saddr . iif oif exists goto leaving
     iifname "${BRIDGE_PREFIX}*" drop
     oifname "${BRIDGE_PREFIX}*" drop
+  }
+  chain leaving {
+    ct status dnat accept comment "what others publish"
+    oifname @docker drop comment "not to networks of the built-in driver"
+    accept
+  }
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+    iifname @gateways oifname != "${BRIDGE_PREFIX}*" masquerade comment "answers come back to the host whose gateway it was"
   }`;
-const CHAINS = ["question", "input", "forward"];
+const CHAINS = ["question", "input", "forward", "leaving", "postrouting"];
 
 /** A network's part of the sets. */
 export interface Member {
   readonly bridge: string;
   /** Addresses of the host at which containers of the network may ask for names. */
   readonly resolvers: readonly string[];
+  /** Containers reach the world by its gateways. */
+  readonly isWayOut: boolean;
 }
 
-/** Keys of a network's elements, each in its two parts. */
-type Elements = (member: Member) => readonly (readonly [string, string])[];
+/** Keys of a network's elements, each in its parts. */
+type Elements = (member: Member) => readonly (readonly string[])[];
 
 const resolversOf =
   (isIPv6: boolean): Elements =>
@@ -70,6 +88,7 @@ const resolversOf =
 /** Not by `type`, here and in all rules: nft 1.0 crashes at what a later libnftables, as in a managed plugin, makes of it. */
 const SETS: Readonly<Record<string, { readonly typeof: string; readonly of: Elements }>> = {
   within: { typeof: "iifname . oifname", of: ({ bridge }) => [[bridge, bridge]] },
+  gateways: { typeof: "iifname", of: ({ bridge, isWayOut }) => (isWayOut ? [[bridge]] : []) },
   resolvers4: { typeof: "iifname . ip daddr", of: resolversOf(false) },
   resolvers6: { typeof: "iifname . ip6 daddr", of: resolversOf(true) },
 };
@@ -78,6 +97,7 @@ export class Firewall {
   readonly #kernel: Kernel;
   readonly #rulesText: string;
   #rules: string | undefined;
+  #dockers: readonly string[] = [];
 
   /** @param linkLocal where this host answers the names of all its networks */
   constructor(kernel: Kernel, linkLocal: string) {
@@ -91,9 +111,18 @@ export class Firewall {
       const elements = written(members.flatMap(of));
       return `  set ${name} {\n    typeof ${key}\n${elements === "" ? "" : `    elements = { ${elements} }\n`}  }\n`;
     });
-    const table = `table ${TABLE} {\n${sets.join("")}${this.#rulesText}\n}\n`;
-    await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}\n${table}`);
+    const table = `table ${TABLE} {\n${sets.join("")}  set docker {\n    typeof oifname\n  }\n${this.#rulesText}\n}\n`;
+    const dockers = this.#dockers.map((name) => `add ${dockerElement(name)}\n`).join("");
+    await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}\n${table}${dockers}`);
     this.#rules = await this.#readRules();
+  }
+
+  /** What is of Docker's built-in driver is reached by its rules alone. @param dockers its bridges */
+  async setDockers(dockers: readonly string[]): Promise<void> {
+    if (isDeepStrictEqual(dockers, this.#dockers)) return;
+    const elements = dockers.map((name) => `add ${dockerElement(name)}\n`);
+    await this.#kernel.nftables.run(`flush set ${TABLE} docker\n${elements.join("")}`);
+    this.#dockers = dockers;
   }
 
   /** An element that is there already is no error. */
@@ -123,7 +152,7 @@ export class Firewall {
       const wanted = members.flatMap(of);
       if (wanted.length === 0) continue;
       const told = JSON.stringify(await this.#kernel.nftables.list(`list set ${TABLE} ${name}`));
-      if (!wanted.every((element) => told.includes(JSON.stringify(element)))) return false;
+      if (!wanted.every((parts) => told.includes(JSON.stringify(parts.length === 1 ? parts[0] : parts)))) return false;
     }
     return true;
   }
@@ -155,7 +184,7 @@ function elementsOf(member: Member): readonly string[] {
   });
 }
 
-const written = (elements: readonly (readonly [string, string])[]) =>
-  elements
-    .map(([bridge, other]) => `"${bridge}" . ${other.includes(":") || /^\d/.test(other) ? other : `"${other}"`}`)
-    .join(", ");
+const written = (elements: readonly (readonly string[])[]) =>
+  elements.map((parts) => parts.map((part) => (isIP(part) ? part : `"${part}"`)).join(" . ")).join(", ");
+
+const dockerElement = (name: string) => `element ${TABLE} docker { "${name}" }`;

@@ -1,5 +1,5 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
-import type { Kernel } from "@portolan/kernel";
+import { dockersAmong, type Kernel } from "@portolan/kernel";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
 import type { Encryption } from "./encryption/encryption.ts";
 import type { Firewall, Member } from "./firewall.ts";
@@ -102,6 +102,8 @@ export class FirewallGuard implements AsyncDisposable {
       await locks.run(allNetworksLock, "firewall", mend, this.#closing.signal);
     }
     if (await kernel.forwardAccept.ensure(BRIDGE_PREFIX)) log.info("FORWARD lets our networks through");
+    const links = (await kernel.links.list()).map(({ name }) => name);
+    await firewall.setDockers(dockersAmong(links, await kernel.forwardAccept.dockerBridges()));
   }
 
   #complain(error: unknown): void {

@@ -5,6 +5,9 @@ import { stationMac } from "@portolan/sdk";
 import { aliasOf, bridgeMac, bridgeName, peerName, portName, vxlanName } from "./naming.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
+/** Of a bridge that leads elsewhere: where it has no link-local address, the kernel solicits no neighbour for what it forwards. */
+const ROUTER = "fe80::1/64";
+
 export interface NetworkLayout {
   readonly bridge: BridgeSpec & { readonly mac: string };
   /** Of the bridge, with prefix length: the gateways, which are the same on all hosts, and where this host answers names. */
@@ -25,7 +28,7 @@ export interface NetworkLayout {
  * @param linkLocal where this host answers the names of all its networks
  */
 export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: string): NetworkLayout {
-  const { id, mtu, vni, port, encrypted, name: group, gateways = [], subnets } = record;
+  const { id, mtu, vni, port, encrypted, name: group, gateways = [], ownGateway, subnets } = record;
   const ipv4 = subnets.find(isIPv4Cidr);
   const bridge = bridgeName(id);
   const name = vxlanName(id);
@@ -34,14 +37,18 @@ export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: st
   const local = encrypted === true ? "::" : vtep;
   return {
     bridge: { name: bridge, mac: bridgeMac(id, group, gateways), alias, mtu },
-    addresses: [...gateways, ...(ipv4 === undefined ? [] : [`${linkLocal}/32`])],
+    addresses: [
+      ...gateways,
+      ...(ipv4 === undefined ? [] : [`${linkLocal}/32`]),
+      ...(ownGateway === true && gateways.some((gateway) => !isIPv4Cidr(gateway)) ? [ROUTER] : []),
+    ],
     routes:
       ipv4 === undefined || gateways.some(isIPv4Cidr) ? [] : [{ destination: ipv4, link: bridge, source: linkLocal }],
     spared: record.serviceRanges ?? [],
     member: memberOf(record, linkLocal),
     vxlan: { name, alias, mtu, mac: stationMac(`${id} ${vtep}`), vxlan: { vni, local, port }, master: bridge },
     sysctls: [
-      // The bridge has the gateway's addresses and no other, not even a link-local one.
+      // The bridge has the gateway's addresses and no other, and of the link-local ones at most that which we give it.
       [`net/ipv6/conf/${bridge}/addr_gen_mode`, "1"],
       [`net/ipv6/conf/${bridge}/accept_ra`, "0"],
       [`net/ipv6/conf/${bridge}/disable_ipv6`, gateways.every(isIPv4Cidr) ? "1" : "0"],
@@ -52,9 +59,10 @@ export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: st
   };
 }
 
-export function memberOf({ id, gateways = [], subnets }: NetworkRecord, linkLocal: string): Member {
+export function memberOf({ id, gateways = [], ownGateway, subnets }: NetworkRecord, linkLocal: string): Member {
   const own = gateways.map((gateway) => gateway.replace(/\/.*/, ""));
-  return { bridge: bridgeName(id), resolvers: subnets.some(isIPv4Cidr) ? [...own, linkLocal] : own };
+  const resolvers = subnets.some(isIPv4Cidr) ? [...own, linkLocal] : own;
+  return { bridge: bridgeName(id), resolvers, isWayOut: ownGateway === true };
 }
 
 const isIPv4Cidr = (cidr: string) => !cidr.includes(":");

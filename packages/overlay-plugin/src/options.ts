@@ -6,6 +6,7 @@ import {
   duration,
   integer,
   label,
+  oneOf,
   option,
   optionTable,
   PluginError,
@@ -71,6 +72,12 @@ export const networkOptions = optionTable(
       type: duration,
       defaultText: "60s",
       help: "How long containers of a host that is away from etcd are still sent to.",
+    }),
+    gateway: option({
+      keys: ["portolan.gateway"],
+      type: oneOf("own", "docker_gwbridge"),
+      defaultText: "docker_gwbridge, or as the other hosts have it",
+      help: "The way out of containers: the network's gateway, which each host has, or Docker's own bridge beside it.",
     }),
     encrypted: option({
       keys: ["encrypted"],

@@ -1,6 +1,6 @@
 // What a host asks of the cluster, and what it refuses before it asks: with the option, the value and what would do.
 import { Cidr, type CreateEndpointRequest, type CreateNetworkRequest } from "@portolan/sdk";
-import { planEndpoint, planJoin, planNetwork } from "./plan.ts";
+import { planEndpoint, planJoin, planNetwork, refusePorts } from "./plan.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 import { endpointId, networkId } from "./testing/host.ts";
 
@@ -9,20 +9,25 @@ const UPLINK6 = { ...UPLINK, vtep: "2001:db8::1" };
 const MTU = "com.docker.network.driver.mtu";
 const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
 
-const pools = (texts: readonly string[]) =>
-  texts.map((text) => ({ addressSpace: "x", pool: Cidr.parse(text), auxAddresses: {} }));
+/** The subnets' first addresses are gateways when there are to be any. */
+const pools = (texts: readonly string[], hasGateways: boolean) =>
+  texts.map((text) => ({
+    ...{ addressSpace: "x", pool: Cidr.parse(text), auxAddresses: {} },
+    ...(hasGateways && { gateway: Cidr.parse(text.replace(/(\.0|:)(?=\/)/, (end) => (end === ":" ? ":1" : ".1"))) }),
+  }));
 
 function request(
   driverOpts: Readonly<Record<string, string>> = {},
   subnets: readonly string[] = ["10.9.0.0/16", "fd00:9::/64"],
+  { internal = false, gateways = 0 } = {},
 ): CreateNetworkRequest {
   const [six, four] = [subnets.filter((each) => each.includes(":")), subnets.filter((each) => !each.includes(":"))];
   const enable = { enableIPv4: four.length > 0, enableIPv6: six.length > 0 };
   return {
     networkId: networkId("new"),
-    options: { ...enable, internal: false, other: {}, driverOpts },
-    ipv4: pools(four),
-    ipv6: pools(six),
+    options: { ...enable, internal, other: {}, driverOpts },
+    ipv4: pools(four, gateways > 0),
+    ipv6: pools(six, gateways > 1),
   };
 }
 
@@ -34,7 +39,12 @@ const RECORD: NetworkRecord = {
 describe("a network", () => {
   it("asks the cluster for no more than its user wrote, and takes the room that the uplink leaves", () => {
     const { wish, defaults } = planNetwork(request(), [], UPLINK, undefined);
-    expect(wish).toEqual({ name: networkId("new"), internal: false, subnets: ["10.9.0.0/16", "fd00:9::/64"] });
+    expect(wish).toEqual({
+      name: networkId("new"),
+      internal: false,
+      subnets: ["10.9.0.0/16", "fd00:9::/64"],
+      gateways: [],
+    });
     expect(defaults).toEqual({ port: 4789, mtu: 1450, peerTimeout: 60_000, rekey: 24 * 3_600_000 });
     // 14 + 8 + 8 + 40 bytes of Ethernet, VXLAN, UDP and IPv6.
     expect(planNetwork(request(), [], UPLINK6, undefined).defaults.mtu).toBe(1430);
@@ -146,7 +156,66 @@ describe("an endpoint", () => {
 
   it("is joined only when it was made", () => {
     const { record } = planEndpoint(ask({ address: "10.9.0.5/16" }), RECORD, []);
-    expect(() => planJoin(record, "/x", "169.254.53.53", [])).toThrow(/endpoint/);
-    expect(planJoin({ ...record, progress: "made" }, "/x", "169.254.53.53", []).record.sandbox).toBe("/x");
+    expect(() => planJoin(record, RECORD, "/x", "169.254.53.53", [])).toThrow(/endpoint/);
+    expect(planJoin({ ...record, progress: "made" }, RECORD, "/x", "169.254.53.53", []).record.sandbox).toBe("/x");
+  });
+});
+
+describe("portolan.gateway=own", () => {
+  const OWN = { "portolan.gateway": "own" };
+
+  it("asks the cluster for it, and for the gateways, and leaves both open when its user does", () => {
+    const wishOf = (options: Readonly<Record<string, string>>) =>
+      planNetwork(request(options, undefined, { gateways: 2 }), [], UPLINK, undefined).wish;
+    expect(wishOf(OWN)).toMatchObject({ gateways: ["10.9.0.1/16", "fd00:9::1/64"], ownGateway: true });
+    expect(wishOf({ "portolan.gateway": "docker_gwbridge" })).toMatchObject({ ownGateway: false });
+    expect(wishOf({})).not.toHaveProperty("ownGateway");
+  });
+
+  it.each([
+    [
+      "on an internal network",
+      { internal: true, gateways: 2 },
+      "an internal network has no way out. Leave the option out",
+    ],
+    [
+      "where a subnet has no gateway",
+      { gateways: 1 },
+      "the subnet fd00:9::/64 came without a gateway. Give a --gateway",
+    ],
+  ])("is refused %s", (_, more, sentence) => {
+    expect(() => planNetwork(request(OWN, undefined, more), [], UPLINK, undefined)).toThrow(
+      `option "portolan.gateway": ${sentence}`,
+    );
+  });
+
+  it("is refused with any other value, saying which there are", () => {
+    expect(() => planNetwork(request({ "portolan.gateway": "mine" }), [], UPLINK, undefined)).toThrow(
+      /option "portolan.gateway": .*own.*docker_gwbridge/,
+    );
+  });
+
+  it("gives a container the gateways of the families that it has, and never docker_gwbridge", () => {
+    const network: NetworkRecord = { ...RECORD, gateways: ["10.9.0.1/16", "fd00:9::1/64"], ownGateway: true };
+    const wayOut = (addresses: readonly string[], of: NetworkRecord) => {
+      const record = { id: endpointId("web"), network: of.id, progress: "made", addresses, mac: "02:00:00:00:00:01" };
+      const { reply } = planJoin(record as EndpointRecord, of, "/x", "169.254.53.53", []);
+      return [reply.gateway, reply.gatewayIPv6, reply.disableGatewayService];
+    };
+    expect(wayOut(["10.9.0.5", "fd00:9::5"], network)).toEqual(["10.9.0.1", "fd00:9::1", true]);
+    expect(wayOut(["10.9.0.5"], network)).toEqual(["10.9.0.1", undefined, true]);
+    expect(wayOut(["fd00:9::5"], network)).toEqual([undefined, "fd00:9::1", true]);
+    expect(wayOut(["10.9.0.5", "fd00:9::5"], { ...network, ownGateway: undefined } as never)).toEqual([
+      ...[undefined, undefined, undefined],
+    ]);
+  });
+
+  it("refuses ports of a container, and names the way that there is", () => {
+    const network: NetworkRecord = { ...RECORD, ownGateway: true };
+    const port = { protocol: "tcp", containerPort: 80, hostPort: 8080, hostPortEnd: 8080 } as const;
+    expect(() => refusePorts(network, [port])).toThrow(/publishes no ports by -p: 8080:80\/tcp\..* portolan\.publish/);
+    expect(() => refusePorts(network, [{ ...port, hostPort: 0, hostPortEnd: 0 }])).toThrow("by -p: 80/tcp");
+    expect(() => refusePorts(network, [])).not.toThrow();
+    expect(() => refusePorts(RECORD, [port])).not.toThrow();
   });
 });

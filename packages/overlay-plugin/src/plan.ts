@@ -10,6 +10,7 @@ import {
   type IpamData,
   type JoinReply,
   type Mac,
+  type PortBinding,
 } from "@portolan/sdk";
 import type { Defaults, NetworkWish } from "./cluster/membership.ts";
 import { endpointOptions } from "./endpoint-options.ts";
@@ -28,8 +29,7 @@ const LEAST_REKEY = 60_000;
 const LEAST_MTU_FOR_IPV6 = 1280;
 
 export interface NetworkPlan {
-  readonly wish: NetworkWish;
-  readonly gateways: readonly string[];
+  readonly wish: NetworkWish & Required<Pick<NetworkWish, "gateways">>;
   readonly defaults: Defaults;
   /** Keys of options that are none of ours. */
   readonly ignored: readonly string[];
@@ -48,13 +48,14 @@ export function planNetwork(
 ): NetworkPlan {
   const { networkId: id, options } = request;
   const { values, other } = networkOptions.parse(options.driverOpts);
-  const { name = id, vnis: [vni] = [], port, mtu, peerTimeout, encrypted, rekey, serviceRanges } = values;
+  const { name = id, vnis: [vni] = [], port, mtu, peerTimeout, gateway, encrypted, rekey, serviceRanges } = values;
   if (encrypted === true) mustBeAbleTo(cannotEncrypt);
   mustBeAnAge(rekey, encrypted);
   const subnets = planSubnets(request);
   const gateways = planGateways(request, known);
   const taken = gateways.map((gateway) => gateway.replace(/\/.*/, ""));
   if (serviceRanges) checkRanges(serviceRanges, subnets, taken);
+  if (gateway === "own") mustHaveGateways(gateways, subnets, options.internal);
   const rival = known.find((network) => network.id !== id && network.name === name && network.progress !== "removing");
   if (rival) {
     throw new PluginError(`option "portolan.network": this host has ${name} already, as network ${rival.id}`, {
@@ -75,6 +76,8 @@ export function planNetwork(
       name,
       internal: options.internal,
       subnets,
+      gateways,
+      ...(gateway && { ownGateway: gateway === "own" }),
       ...(vni !== undefined && { vni }),
       ...(port !== undefined && { port }),
       ...(given !== undefined && { mtu: given }),
@@ -83,7 +86,6 @@ export function planNetwork(
       ...(rekey !== undefined && { rekey }),
       ...(serviceRanges && { serviceRanges: serviceRanges.map(String).toSorted(ipv4First) }),
     },
-    gateways,
     defaults: { port: VXLAN_PORT, mtu: most, peerTimeout: PEER_TIMEOUT, rekey: REKEY },
     ignored: Object.keys(other),
   };
@@ -137,6 +139,21 @@ function planGateways(
       });
   }
   return gateways.map(String);
+}
+
+/** @throws PluginError when containers could not leave by them */
+function mustHaveGateways(gateways: readonly string[], subnets: readonly string[], internal: boolean): void {
+  if (internal) {
+    throw new PluginError('option "portolan.gateway": an internal network has no way out', {
+      hint: "Leave the option out, or create the network without --internal.",
+    });
+  }
+  const isIPv6 = (cidr: string) => cidr.includes(":");
+  const without = subnets.find((subnet) => !gateways.some((gateway) => isIPv6(gateway) === isIPv6(subnet)));
+  if (without === undefined) return;
+  throw new PluginError(`option "portolan.gateway": the subnet ${without} came without a gateway`, {
+    hint: "Give a --gateway for each --subnet, or an IPAM driver that chooses one.",
+  });
 }
 
 export interface EndpointPlan {
@@ -224,12 +241,15 @@ function planService(
 
 /**
  * With a route to where this host answers names, so that they are asked for from the container's address in the network.
- * Without a gateway: dockerd gives the container one on docker_gwbridge, unless the network is internal.
+ * Without a gateway, unless the network is to have one of its own: dockerd gives the container one on docker_gwbridge, but
+ * not when the network is internal.
+ * @param network the record of the endpoint's network
  * @param all the records of this host's endpoints
  * @throws PluginError
  */
 export function planJoin(
   endpoint: EndpointRecord | undefined,
+  network: NetworkRecord | undefined,
   sandbox: string,
   linkLocal: string,
   all: readonly EndpointRecord[],
@@ -244,6 +264,41 @@ export function planJoin(
     reply: {
       interfaceName: { srcName: peerName(endpoint.id), dstPrefix: "eth" },
       ...(hasIPv4(endpoint) && !isLed && { staticRoutes: [route] }),
+      ...planWayOut(endpoint, network),
     },
   };
+}
+
+/** Of the families that the container has: dockerd refuses a gateway that it could not reach. */
+function planWayOut(
+  { addresses }: EndpointRecord,
+  { ownGateway, gateways = [] }: Partial<NetworkRecord> = {},
+): Pick<JoinReply, "gateway" | "gatewayIPv6" | "disableGatewayService"> {
+  if (ownGateway !== true) return {};
+  const gatewayOf = (family: Family) => {
+    const isOfFamily = (address: string) => address.includes(":") === (family === 6);
+    return addresses.some(isOfFamily) ? gateways.find(isOfFamily)?.replace(/\/.*/, "") : undefined;
+  };
+  const [gateway, gatewayIPv6] = [gatewayOf(4), gatewayOf(6)];
+  return {
+    ...(gateway !== undefined && { gateway }),
+    ...(gatewayIPv6 !== undefined && { gatewayIPv6 }),
+    // Docker before 28 counts an IPv4 gateway alone.
+    disableGatewayService: true,
+  };
+}
+
+/**
+ * Published ports are docker_gwbridge's, where that is the way out of containers.
+ * @param network the record of the endpoint's network
+ * @throws PluginError when there are any, and nobody to lead them
+ */
+export function refusePorts(network: NetworkRecord | undefined, portMap: readonly PortBinding[]): void {
+  const [port] = portMap;
+  if (!port || network?.ownGateway !== true) return;
+  const { protocol, containerPort, hostPort } = port;
+  const text = `${hostPort === 0 ? "" : `${hostPort}:`}${containerPort}/${protocol}`;
+  throw new PluginError(`a container whose way out is portolan.gateway=own publishes no ports by -p: ${text}`, {
+    hint: "Publish it as a service, driver-opt portolan.service and portolan.publish, or use a network without the option.",
+  });
 }

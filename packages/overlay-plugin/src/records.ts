@@ -14,8 +14,6 @@ export interface NetworkRecord extends Agreement {
   readonly progress: Progress;
   /** What the cluster calls it. */
   readonly name: string;
-  /** Addresses of the network that this host's bridge has, with prefix length; one a family at most, missing for none. */
-  readonly gateways?: readonly string[];
   /** As the user gave them, including those that we do not know. */
   readonly options: Readonly<Record<string, string>>;
   /** Why it could not be removed. */

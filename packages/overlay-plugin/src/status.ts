@@ -86,6 +86,7 @@ function keyStatus({ key, port }: TunnelKey, { own }: Encryption) {
 
 function networkStatus(network: NetworkRecord, { records, networks, reconciler }: StatusParts) {
   const { id, name, progress, vni, port, mtu, internal, subnets, options, encrypted = false, rekey } = network;
+  const { gateways, ownGateway = false } = network;
   const carrier = networks.carriers.get(id);
   return {
     id,
@@ -99,6 +100,9 @@ function networkStatus(network: NetworkRecord, { records, networks, reconciler }
     /** Seconds; 0 for never. */
     rekey: rekey === undefined ? undefined : rekey / 1000,
     subnets,
+    gateways,
+    /** The way out of containers. */
+    gateway: internal ? undefined : ownGateway ? "own" : "docker_gwbridge",
     options,
     bridge: bridgeName(id),
     link: vxlanName(id),

@@ -10,6 +10,10 @@ export interface Agreement {
   readonly internal: boolean;
   /** In the order IPv4, IPv6; one a family at most. */
   readonly subnets: readonly string[];
+  /** With prefix length, one a family at most; missing for none, and in what was agreed before they were told. */
+  readonly gateways?: readonly string[];
+  /** Containers leave the network by these, on whichever host they are. Missing when docker_gwbridge is their way. */
+  readonly ownGateway?: true;
   /** Milliseconds. */
   readonly peerTimeout: number;
   /** Missing when it is not. */

@@ -51,14 +51,29 @@ it("a host that asks for what the cluster has joins, and gets what it left open 
 it.each([
   ["--subnet", { subnets: ["10.8.0.0/16"] }, "--subnet is 10.9.0.0/16 there and 10.8.0.0/16 here"],
   ["--internal", { internal: true }, "--internal is false there and true here"],
+  ["--gateway", { gateways: ["10.9.0.2/16"] }, "--gateway is 10.9.0.1 there and 10.9.0.2 here"],
+  ["no gateway", { gateways: [] }, "--gateway is 10.9.0.1 there and none here"],
+  ["the way out", { ownGateway: false }, "portolan.gateway is own there and docker_gwbridge here"],
   ["the number", { vni: 5 }, "com.docker.network.driver.overlay.vxlanid_list is 77 there and 5 here"],
   ["the port", { port: 4790 }, "portolan.vxlan-port is 4789 there and 4790 here"],
   ["the MTU", { mtu: 1400 }, "com.docker.network.driver.mtu is 1450 there and 1400 here"],
   ["the timeout", { peerTimeout: 1500 }, "portolan.peer-timeout is 60s there and 1500ms here"],
 ])("a host that differs by %s is refused, told how, and is no member", async (_, more, sentence) => {
-  await join(store(), "one", wish("net", { vni: 77 }), DEFAULTS);
-  await expect(join(store(), "two", wish("net", more), DEFAULTS)).rejects.toThrow(`exists on one, and ${sentence}`);
+  await join(store(), "one", wish("net", { vni: 77, gateways: ["10.9.0.1/16"], ownGateway: true }), DEFAULTS);
+  const other = wish("net", { gateways: ["10.9.0.1/16"], ...more });
+  await expect(join(store(), "two", other, DEFAULTS)).rejects.toThrow(`exists on one, and ${sentence}`);
   expect(agreed("net").members).toEqual(["one"]);
+});
+
+it("a host that leaves the way out open has the cluster's, and none is promised that was not asked for", async () => {
+  await join(store(), "one", wish("net", { ownGateway: true }), DEFAULTS);
+  expect(await join(store(), "two", wish("net"), DEFAULTS)).toMatchObject({ ownGateway: true });
+  expect(await join(store(), "one", wish("other", { ownGateway: false }), DEFAULTS)).not.toHaveProperty("ownGateway");
+});
+
+it("a network that was agreed on before gateways were told takes hosts as before", async () => {
+  await join(store(), "one", wish("net"), DEFAULTS);
+  expect((await join(store(), "two", wish("net", { gateways: ["10.9.0.2/16"] }), DEFAULTS)).members).toHaveLength(2);
 });
 
 it("what somebody else wrote where a network would be is named, and left alone", async () => {

@@ -21,6 +21,9 @@ export interface NetworkWish {
   readonly name: string;
   readonly internal: boolean;
   readonly subnets: readonly string[];
+  /** With prefix length, IPv4 first. */
+  readonly gateways?: readonly string[];
+  readonly ownGateway?: boolean;
   readonly vni?: number;
   readonly port?: number;
   readonly mtu?: number;
@@ -58,10 +61,7 @@ export async function join(
       continue;
     }
     const vni = wish.vni ?? candidateVni(wish.name, attempt);
-    const { internal, subnets, port, mtu, peerTimeout, encrypted, rekey, serviceRanges } = { ...defaults, ...wish };
-    const sealed = encrypted === true ? { encrypted, ...(rekey !== undefined && { rekey }) } : {};
-    const agreed: Agreement = { vni, port, mtu, internal, subnets, peerTimeout, ...sealed };
-    const entry: NetworkEntry = { ...agreed, ...(serviceRanges && { serviceRanges }), members: [host] };
+    const entry: NetworkEntry = { ...agreementOf(vni, { ...defaults, ...wish }), members: [host] };
     const claim: VniEntry = { network: wish.name };
     const conditions: Condition[] = [
       { key, absent: true },
@@ -84,6 +84,29 @@ export async function join(
   throw new PluginError(`found no free VNI for the network ${wish.name}`, {
     hint: "Choose one: -o com.docker.network.driver.overlay.vxlanid_list=…",
   });
+}
+
+/** What is not so is left out, as hosts that know nothing of it yet read it. */
+function agreementOf(vni: number, wish: NetworkWish & Defaults): Agreement {
+  const {
+    port,
+    mtu,
+    internal,
+    subnets,
+    gateways = [],
+    ownGateway,
+    peerTimeout,
+    encrypted,
+    rekey,
+    serviceRanges,
+  } = wish;
+  return {
+    ...{ vni, port, mtu, internal, subnets, peerTimeout },
+    ...(gateways.length > 0 && { gateways }),
+    ...(ownGateway === true && { ownGateway }),
+    ...(encrypted === true && { encrypted, ...(rekey !== undefined && { rekey }) }),
+    ...(serviceRanges && { serviceRanges }),
+  };
 }
 
 /** Takes a host out, with whatever it had there; the last one takes the network with it. @throws StoreAway */
@@ -119,6 +142,8 @@ function mustAgree(entry: NetworkEntry, wish: NetworkWish): void {
   const words: [string, unknown, unknown][] = [
     ["--subnet", wish.subnets.join(", "), entry.subnets.join(", ")],
     ["--internal", wish.internal, entry.internal],
+    ["--gateway", gatewaysText(wish.gateways), gatewaysText(entry.gateways ?? wish.gateways)],
+    ["portolan.gateway", wayOut(wish.ownGateway ?? entry.ownGateway), wayOut(entry.ownGateway)],
     ["com.docker.network.driver.overlay.vxlanid_list", wish.vni ?? entry.vni, entry.vni],
     ["portolan.vxlan-port", wish.port ?? entry.port, entry.port],
     ["com.docker.network.driver.mtu", wish.mtu ?? entry.mtu, entry.mtu],
@@ -135,5 +160,8 @@ function mustAgree(entry: NetworkEntry, wish: NetworkWish): void {
   });
 }
 
+const gatewaysText = (gateways: readonly string[] = []) =>
+  gateways.length > 0 ? gateways.map((gateway) => gateway.replace(/\/.*/, "")).join(", ") : "none";
+const wayOut = (isOwn: boolean | undefined) => (isOwn === true ? "own" : "docker_gwbridge");
 const rangesText = (ranges: readonly string[] = []) => (ranges.length > 0 ? ranges.join(",") : "not given");
 const milliseconds = (length: number) => (length % 1000 === 0 ? `${length / 1000}s` : `${length}ms`);

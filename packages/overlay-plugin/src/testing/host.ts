@@ -117,6 +117,7 @@ export class TestHost implements AsyncDisposable {
     options: Readonly<Record<string, string>> = {},
     internal = false,
     net = numberOf(group),
+    gateway = 1,
   ): Promise<void> {
     const pool = (text: string, gateway: string) => [
       { addressSpace: "x", pool: Cidr.parse(text), gateway: Cidr.parse(gateway), auxAddresses: {} },
@@ -128,8 +129,8 @@ export class TestHost implements AsyncDisposable {
           ...{ enableIPv4: true, enableIPv6: true, internal, other: {} },
           driverOpts: { "portolan.network": group, ...options },
         },
-        ipv4: pool(`10.${net}.0.0/16`, `10.${net}.0.1/16`),
-        ipv6: pool(`fd00:${net}::/64`, `fd00:${net}::1/64`),
+        ipv4: pool(`10.${net}.0.0/16`, `10.${net}.0.${gateway}/16`),
+        ipv6: pool(`fd00:${net}::/64`, `fd00:${net}::${gateway}/64`),
       },
       call,
     );
