@@ -81,8 +81,17 @@ export const folderOn = (made: Made): string => join(place(made, "/opt/portolan"
 
 /** What `make plugins-push` does, on a host. @returns what it says */
 export function push(host: Host, made: Made, registry: string): Promise<string> {
+  return dockerPlugins(host, made, "push", registry);
+}
+
+/** What `make plugins-install` does, on a host. @returns what it says */
+export function install(host: Host, made: Made): Promise<string> {
+  return dockerPlugins(host, made, "install");
+}
+
+function dockerPlugins(host: Host, made: Made, ...words: string[]): Promise<string> {
   const program = ["node", "/opt/portolan/tools/pack/docker-plugins.ts", "--from", place(made, "/opt/portolan")];
-  return host.must([...program, "push", registry, made.name], { timeout: WITHIN });
+  return host.must([...program, ...words, made.name], { timeout: WITHIN });
 }
 
 /** The same under one tag, which is enough to install it from. */

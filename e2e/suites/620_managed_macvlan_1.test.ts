@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expectReach, isRunning, runContainer } from "../lab/containers.ts";
 import type { Host } from "../lab/host.ts";
 import { onUnderlay } from "../lab/lan.ts";
-import { ask, folderOn, forgetPlugins, makePlugin } from "../lab/managed.ts";
+import { ask, forgetPlugins, install, makePlugin } from "../lab/managed.ts";
 import { patience } from "../lab/patience.ts";
 import { onHosts } from "../lab/several.ts";
 import { eventually } from "../lab/wait.ts";
@@ -32,8 +32,7 @@ onHosts("ts-macvlan as a managed plugin", { needs: { hosts: 1 } }, ({ step, on }
     "serves networks on the LAN",
     async () => {
       await makePlugin(MADE);
-      await on(1).docker("plugin", "create", PLUGIN, folderOn(MADE));
-      await on(1).docker("plugin", "enable", PLUGIN);
+      expect(await install(on(1), MADE)).toBe(`${PLUGIN} is enabled`);
       await on(1).docker("network", "create", "-d", PLUGIN, ...onUnderlay(), "lan");
       await runContainer(on(1), "lubeck", "--network", "lan");
       await runContainer(on(1), "bergen", "--network", "lan", "--restart", "always");
