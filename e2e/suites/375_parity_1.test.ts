@@ -108,6 +108,9 @@ onEveryEngine(
         await host.stopDockerd();
         await host.startDockerd([]);
         for (const program of ["iptables", "ip6tables"]) await host.must([program, "-D", "FORWARD", "-j", "DROP"]);
+        // 20.10 forgets what it made for docker0 without the proxy.
+        const forgotten = ["POSTROUTING", "-o", "docker0", "-m", "addrtype", "--src-type", "LOCAL", "-j", "MASQUERADE"];
+        await host.exec(["iptables", "-t", "nat", "-D", ...forgotten]);
       },
       90,
     );
