@@ -1,5 +1,5 @@
 // `ts-bridge ports`: the table that `docker port` can't show for a plugin's networks.
-import { askAdmin, shortId, type Command } from "@portolan/sdk";
+import { askAdmin, shortId, textTable, type Command } from "@portolan/sdk";
 import type { BridgeStatus } from "./status.ts";
 
 export const ports: Command = {
@@ -31,16 +31,10 @@ export function portsTable({ networks }: Pick<BridgeStatus, "networks">): string
   );
   if (rows.length === 0) return "No ports are published.";
   const sorted = rows.toSorted(({ order: [a, m] }, { order: [b, n] }) => a.localeCompare(b) || m - n);
-  const lines = [HEAD, ...sorted.map(({ cells }) => cells)];
-  const widths = HEAD.map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)));
-  return lines
-    .map((cells) =>
-      cells
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return textTable(
+    HEAD,
+    sorted.map(({ cells }) => cells),
+  );
 }
 
 /** Of the same family, unless the container has none of it. */

@@ -1,5 +1,5 @@
 // `ts-ipam ls`, `inspect`, `utilization`, `leaks`: tables for people, --json for programs, asked of the running driver.
-import { askAdmin, type Command, type CommandCall, type CommonSettings } from "@portolan/sdk";
+import { askAdmin, textTable, type Command, type CommandCall, type CommonSettings } from "@portolan/sdk";
 import type { TakenOver } from "./shared/takeover.ts";
 import type { Leak, PoolDetails, PoolStatus } from "./status.ts";
 
@@ -31,7 +31,7 @@ const status = async ({ settings: { admin } }: CommandCall<CommonSettings>) =>
 
 export const commands = {
   ls: shows({ summary: "The pools that networks of this host have." }, status, ({ pools }) =>
-    table(
+    textTable(
       ["POOL", "GATEWAY", "HELD", "SINCE"],
       pools.map(({ id, gateways, held, since }) => [id, gateways.join(" "), String(held), since]),
     ),
@@ -43,7 +43,7 @@ export const commands = {
       [
         `${id}: ${held} held, ${free} of ${usable} free to be chosen`,
         ...Object.entries(options).map(([key, value]) => `${key}=${value}`),
-        table(
+        textTable(
           ["ADDRESS", "KIND", "OWNER", "SINCE"],
           addresses.map(({ address, kind, name, mac, lentTo, since }) => [
             address,
@@ -56,7 +56,7 @@ export const commands = {
       ].join("\n"),
   ),
   utilization: shows({ summary: "How full the pools are." }, status, ({ pools }) =>
-    table(
+    textTable(
       ["POOL", "USABLE", "HELD", "FREED", "FREE", "USE"],
       pools.map(({ id, usable, held, freed, free }) => [
         id,
@@ -77,7 +77,7 @@ export const commands = {
         ? "None."
         : [
             ...(released ? ["Released:"] : []),
-            table(
+            textTable(
               ["POOL", "ADDRESS", "OWNER", "SINCE"],
               leaks.map(({ pool, address = "(all)", owner, since }) => [pool, address, owner, since]),
             ),
@@ -88,7 +88,7 @@ export const commands = {
     async ({ settings, operands: [host] }) =>
       (await askAdmin(settings.admin, "takeover", { host })) as { readonly taken: readonly TakenOver[] },
     ({ taken }) =>
-      table(
+      textTable(
         ["GROUP", "SUBNET", "BLOCKS", "RETURNED"],
         taken.map(({ group, subnet, blocks, left, returned }) => [
           group,
@@ -99,16 +99,3 @@ export const commands = {
       ),
   ),
 } satisfies Record<string, Command>;
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const lines = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)));
-  return lines
-    .map((cells) =>
-      cells
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
-}
