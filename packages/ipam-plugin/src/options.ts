@@ -1,5 +1,5 @@
 // The options of a pool (docker network create --ipam-opt): one table gives type, parser, errors and the README's table.
-import { option, optionTable, oneOf, integer, type OptionType, type ValuesOf } from "@portolan/sdk";
+import { integer, label, oneOf, option, optionTable, type OptionType, type ValuesOf } from "@portolan/sdk";
 import { parseDefaultPools, type DefaultPool } from "./addresses/default-pools.ts";
 import { lastOf, parseAddress, parsePrefix, type Address } from "./addresses/ip.ts";
 import { present } from "./addresses/present.ts";
@@ -25,12 +25,6 @@ const duration: OptionType<number> = {
 const addressRanges: OptionType<readonly AddressRange[]> = {
   allowed: "addresses, ranges of them and subnets such as 10.0.0.1-10.0.0.20,10.0.0.99,10.0.0.128/28",
   parse: (given) => orUndefined(() => given.split(",").map((part) => addressRange(part.trim()))),
-};
-
-/** It becomes part of keys in the shared store. */
-export const groupName: OptionType<string> = {
-  allowed: "a name of letters, digits, dots, hyphens and underscores",
-  parse: (given) => (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(given) ? given : undefined),
 };
 
 export const defaultPools: OptionType<readonly DefaultPool[]> = {
@@ -69,7 +63,7 @@ export const poolOptions = optionTable(
     }),
     network: option({
       keys: ["portolan.network"],
-      type: groupName,
+      type: label,
       defaultText: "none",
       help: "Share the subnet with all hosts that name the same group; needs PORTOLAN_STORE.",
     }),
