@@ -156,26 +156,6 @@ onEveryEngine(
       expect(told).toContain("02:42:ac:1e:00:02");
     });
 
-    row("of networks that share a subnet have the range of their own, and each address once", async (host) => {
-      const subnets = ["--subnet", "192.168.0.0/24", "--ipv6", "--subnet", "2001:db8:abcd::/64"];
-      for (const [name, range, range6] of [
-        ["lower", "192.168.0.0/25", "2001:db8:abcd::/65"],
-        ["whole", "192.168.0.0/24", "2001:db8:abcd::/64"],
-        ["upper", "192.168.0.128/25", "2001:db8:abcd:0:8000::/65"],
-      ] as const) {
-        const ranges = ["--ip-range", range, "--ip-range", range6];
-        await create(host, "-o", "parent=eth0", ...subnets, ...ranges, "--aux-address", "gw=192.168.0.1", name);
-        await runContainer(host, `in-${name}`, "--network", name);
-      }
-      for (const family of [4, 6] as const) {
-        const of = (name: string) => addressIn(host, name, `in-${name}`, family);
-        const [lower, whole, upper] = [await of("lower"), await of("whole"), await of("upper")];
-        expect(new Set([lower, whole, upper]).size).toBe(3);
-        expect(upper).toMatch(family === 4 ? /\.(12[89]|1[3-9]\d|2\d\d)$/ : /:8000:/);
-        await expectReach(host, "in-lower", whole, upper);
-      }
-    });
-
     row("without a parent have no gateway, whichever of several subnets they are in", async (host) => {
       const four = ["--subnet", "172.28.100.0/24", "--subnet", "172.28.102.0/24", "--gateway", "172.28.102.254"];
       const six = ["--subnet", "2001:db8:abc4::/64", "--gateway", "2001:db8:abc4::254"];
@@ -258,6 +238,29 @@ onEveryEngine(
             await host.docker("exec", "lubeck", "ping", "-c1", "-W5", address);
           for (const family of [4, 6] as const)
             await host.must(["ping", "-c1", "-W5", await addressIn(host, "lan", "lubeck", family)]);
+        },
+      );
+
+      row(
+        "of networks that share a subnet have the range of their own, and each address once (28 only: older engines count no /64)",
+        async (host) => {
+          const subnets = ["--subnet", "192.168.0.0/24", "--ipv6", "--subnet", "2001:db8:abcd::/64"];
+          for (const [name, range, range6] of [
+            ["lower", "192.168.0.0/25", "2001:db8:abcd::/65"],
+            ["whole", "192.168.0.0/24", "2001:db8:abcd::/64"],
+            ["upper", "192.168.0.128/25", "2001:db8:abcd:0:8000::/65"],
+          ] as const) {
+            const ranges = ["--ip-range", range, "--ip-range", range6];
+            await create(host, "-o", "parent=eth0", ...subnets, ...ranges, name);
+            await runContainer(host, `in-${name}`, "--network", name);
+          }
+          for (const family of [4, 6] as const) {
+            const of = (name: string) => addressIn(host, name, `in-${name}`, family);
+            const [lower, whole, upper] = [await of("lower"), await of("whole"), await of("upper")];
+            expect(new Set([lower, whole, upper]).size).toBe(3);
+            expect(upper).toMatch(family === 4 ? /\.(12[89]|1[3-9]\d|2\d\d)$/ : /:8000:/);
+            await expectReach(host, "in-lower", whole, upper);
+          }
         },
       );
 
