@@ -4,6 +4,7 @@ import { releaseLeaks } from "./apply.ts";
 import type { Books } from "./driver.ts";
 import type { Pool } from "./pool.ts";
 import type { Registry } from "./registry.ts";
+import { advise } from "./shared/advise.ts";
 import { takeOver, type TakenOver } from "./shared/takeover.ts";
 import { inspect, leaks } from "./status.ts";
 
@@ -25,7 +26,7 @@ export function actionsOn(books: () => Books, locks: KeyedLocks, now: () => numb
 
 async function takeOverFor({ shared }: Books, host: string): Promise<{ taken: TakenOver[] }> {
   if (!shared) throw new PluginError("this host shares no pools", { hint: "Start ts-ipam with --store." });
-  return { taken: await takeOver(shared, host) };
+  return { taken: await takeOver(shared, host).catch(advise) };
 }
 
 function field(body: unknown, name: string): string {

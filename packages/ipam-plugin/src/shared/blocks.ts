@@ -1,6 +1,6 @@
 // Claims blocks of a shared pool: by transaction, so that each belongs to one host only.
+import type { Entry, SharedStore } from "@portolan/state";
 import { numberIn, type AskRecord, type BlockRecord, type SingleRecord } from "./layout.ts";
-import type { Entry, SharedStore } from "./shared-store.ts";
 import type { SharedPool } from "./shared-pool.ts";
 
 /**
@@ -26,7 +26,7 @@ export async function claimBlock(
 
 /** Whose the blocks are, asked of the store. */
 export async function hearOwners(store: SharedStore, shared: SharedPool): Promise<ReadonlyMap<bigint, string>> {
-  const entries = await store.list(shared.keys.blocks);
+  const { entries } = await store.list(shared.keys.blocks);
   const owners = new Map(entries.map(({ key, value }) => [numberIn(key), (value as BlockRecord).host]));
   shared.owners.replace(owners);
   return owners;
@@ -61,8 +61,8 @@ export async function claimAnyBlock(store: SharedStore, host: string, shared: Sh
 
 /** Addresses out of these blocks that other hosts have borrowed. */
 async function singlesOf(store: SharedStore, shared: SharedPool, block: bigint): Promise<Entry[]> {
-  const singles = await store.list(shared.keys.singles);
-  return singles.filter(({ key }) => shared.blockOf(numberIn(key)) === block);
+  const { entries } = await store.list(shared.keys.singles);
+  return entries.filter(({ key }) => shared.blockOf(numberIn(key)) === block);
 }
 
 /**
@@ -86,7 +86,7 @@ export async function adoptSingles(
         break;
       }
       const value: SingleRecord = { ...single, lender: host };
-      await store.transact([{ key, version: entry.version }], [{ key, value }]);
+      await store.transact([{ key, revision: entry.revision }], [{ key, value }]);
     }
   }
   return adopted;
@@ -101,7 +101,7 @@ export async function giveUpAll(store: SharedStore, host: string, keys: SharedPo
 /** Removes a host's asks, blocks or loans, those among them that change meanwhile. */
 export async function removeAllOf(store: SharedStore, host: string, prefix: string): Promise<void> {
   for (;;) {
-    const entries = await store.list(prefix);
+    const { entries } = await store.list(prefix);
     const own = entries.filter(({ value }) => (value as AskRecord | BlockRecord | SingleRecord).host === host);
     if (own.length === 0) return;
     for (const entry of own) await remove(store, entry);
@@ -109,6 +109,6 @@ export async function removeAllOf(store: SharedStore, host: string, prefix: stri
 }
 
 /** Deletes a key unless it has changed meanwhile. */
-export async function remove(store: SharedStore, { key, version }: Entry): Promise<boolean> {
-  return store.transact([{ key, version }], [{ key, value: undefined }]);
+export async function remove(store: SharedStore, { key, revision }: Entry): Promise<boolean> {
+  return store.transact([{ key, revision }], [{ key, value: undefined }]);
 }

@@ -1,11 +1,11 @@
 // What is to be given back to the shared store, as soon as it can take it: dockerd does not repeat a release.
 import type { Logger } from "@portolan/sdk";
+import type { SharedStore } from "@portolan/state";
 import type { Journal } from "../journal.ts";
 import type { OwedRecord } from "../records.ts";
 import { giveUpAll, remove } from "./blocks.ts";
 import { groupKeys, type GroupName, type SingleRecord } from "./layout.ts";
 import { isSomebodyElse, leave, type Member } from "./membership.ts";
-import type { SharedStore } from "./shared-store.ts";
 
 const AGAIN_MS = 5_000;
 

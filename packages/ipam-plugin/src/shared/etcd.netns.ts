@@ -1,13 +1,10 @@
-// The shared store on real etcd servers: three members, one killed, the leader changed, a host cut off.
+// Hosts that share a pool through real etcd servers: three members, one killed, the leader changed, a host cut off.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PoolId } from "@portolan/sdk";
 import { EtcdMembers, Relays } from "@portolan/state/testing";
 import { IpamHost } from "../testing/ipam-host.ts";
-import { EtcdStore, type EtcdSettings } from "./etcd-store.ts";
+import { openSharedStore } from "./open.ts";
 import { takeOver } from "./takeover.ts";
 
 const POOL = "tsLocal/10.7.0.0/22@hansa" as PoolId;
@@ -25,132 +22,6 @@ async function eventually(look: () => Promise<boolean> | boolean, seconds = 20):
   }
 }
 
-/** As an operator does, or somebody else's program. */
-async function ask(members: EtcdMembers, what: string, body: object): Promise<void> {
-  const url = `http://127.0.0.1:${members.port(0)}/v3/${what}`;
-  const answer = await fetch(url, { method: "POST", body: JSON.stringify(body) });
-  expect(answer.status).toBe(200);
-}
-
-const open = (settings: EtcdSettings, host = "one") => Object.assign(new EtcdStore(settings), { host });
-
-describe("etcd as a shared store", () => {
-  let members: EtcdMembers;
-  let store: ReturnType<typeof open>;
-  beforeAll(async () => {
-    members = await EtcdMembers.start(1);
-    store = open({ url: `etcd://127.0.0.1:${members.port(0)}` });
-  });
-  afterAll(async () => {
-    await store[Symbol.asyncDispose]();
-    await members[Symbol.asyncDispose]();
-  });
-
-  it("does all of a transaction or nothing of it", async () => {
-    expect(await store.get("t/a")).toBeUndefined();
-    expect(await store.transact([{ key: "t/a", absent: true }], [{ key: "t/a", value: { n: 1 } }])).toBe(true);
-    expect(await store.transact([{ key: "t/a", absent: true }], [{ key: "t/a", value: { n: 2 } }])).toBe(false);
-    const entry = (await store.get("t/a"))!;
-    expect(entry).toMatchObject({ key: "t/a", value: { n: 1 } });
-    const both = [
-      { key: "t/a", version: entry.version },
-      { key: "t/b", absent: true },
-    ] as const;
-    const writes = [
-      { key: "t/a", value: undefined },
-      { key: "t/b", value: [3] },
-    ];
-    expect(await store.transact(both, writes)).toBe(true);
-    expect(await store.transact(both, writes)).toBe(false);
-    expect((await store.list("t/")).map(({ key, value }) => [key, value])).toEqual([["t/b", [3]]]);
-  });
-
-  it("tells changes, in their order", async () => {
-    const seen: unknown[] = [];
-    let again = 0;
-    await using _watch = store.watch(
-      "w/",
-      (key, value) => seen.push([key, value]),
-      () => (again += 1),
-    );
-    await eventually(() => again > 0);
-    await store.transact([{ key: "w/a", absent: true }], [{ key: "w/a", value: 1 }]);
-    await store.transact([{ key: "x/a", absent: true }], [{ key: "x/a", value: 1 }]);
-    await store.transact([{ key: "w/b", absent: true }], [{ key: "w/a", value: undefined }]);
-    await eventually(() => seen.length === 2);
-    expect(seen).toEqual([
-      ["w/a", 1],
-      ["w/a", undefined],
-    ]);
-  });
-
-  it("tells that changes may have been missed when etcd has forgotten them meanwhile, and then goes on telling", async () => {
-    await using relays = await Relays.to([members.port(0)]);
-    await using far = open({ url: relays.url });
-    const seen: unknown[] = [];
-    let again = 0;
-    await using _watch = far.watch(
-      "c/",
-      (key, value) => seen.push([key, value]),
-      () => (again += 1),
-    );
-    await eventually(() => again > 0);
-    relays.cut();
-    for (let count = 0; count < 5; count += 1) {
-      const before = await store.get("c/a");
-      const condition = before ? { key: "c/a", version: before.version } : ({ key: "c/a", absent: true } as const);
-      await store.transact([condition], [{ key: "c/a", value: count }]);
-    }
-    const { version } = (await store.get("c/a"))!;
-    await ask(members, "kv/compaction", { revision: version, physical: true });
-    again = 0;
-    relays.mend();
-    await eventually(() => again > 0);
-    await eventually(async () => {
-      const before = (await store.get("c/a"))!;
-      await store.transact([{ key: "c/a", version: before.version }], [{ key: "c/a", value: "after" }]);
-      return seen.some((change) => JSON.stringify(change) === '["c/a","after"]');
-    });
-  });
-
-  it("survives what others write among its keys", async () => {
-    let again = 0;
-    const seen: unknown[] = [];
-    await using _watch = store.watch(
-      "f/",
-      (key) => seen.push(key),
-      () => (again += 1),
-    );
-    await eventually(() => again === 1);
-    await ask(members, "kv/put", { key: btoa("/portolan/ipam/f/a"), value: btoa("no JSON") });
-    await eventually(() => again === 2);
-    await store.transact([{ key: "f/b", absent: true }], [{ key: "f/b", value: 1 }]);
-    await eventually(() => seen.length === 1);
-  });
-
-  it("keeps a key while its owner lives", async () => {
-    {
-      await using _alive = store.keepAlive("hosts/a", { id: "x" });
-      await eventually(async () => (await store.get("hosts/a")) !== undefined);
-    }
-    expect(await store.get("hosts/a")).toBeUndefined();
-  });
-
-  it("says in time that a server hangs", async () => {
-    await members.freeze(0);
-    const started = Date.now();
-    await expect(store.get("t/a")).rejects.toThrow(/the shared store etcd:\/\/127\.0\.0\.1:\d+ is away/);
-    expect(Date.now() - started).toBeLessThan(10_000);
-    members.thaw(0);
-    await eventually(() =>
-      store.get("t/a").then(
-        () => true,
-        () => false,
-      ),
-    );
-  });
-});
-
 describe("three members", () => {
   let members: EtcdMembers;
   const hosts: { host: IpamHost; relays: Relays }[] = [];
@@ -161,7 +32,7 @@ describe("three members", () => {
     await members.leader();
     for (const name of ["one", "two", "three"]) {
       const relays = await Relays.to(members.ports);
-      const host = await IpamHost.start({ wire: open({ url: relays.url }, name), patience: 3_000 });
+      const host = await IpamHost.start({ name, wire: await openSharedStore({ store: relays.url }), patience: 3_000 });
       await host.pool(WISH);
       hosts.push({ host, relays });
     }
@@ -183,7 +54,7 @@ describe("three members", () => {
         try {
           const address = await host.address(POOL);
           expect(given.get(address)).toBeUndefined();
-          given.set(address, host.wire!.host);
+          given.set(address, host.name);
         } catch (error) {
           refusals.push(String(error));
         }
@@ -279,69 +150,5 @@ describe("three members", () => {
     );
     const free = [...given].find(([, host]) => host === "three")![0].replace(/\/.*/, "");
     expect(await one.address(POOL, free)).toBe(`${free}/22`);
-  });
-});
-
-describe("etcd that wants to know who asks", () => {
-  it("is given a name and a password", async () => {
-    await using members = await EtcdMembers.start(1, "http", ["--auth-token-ttl", "2"]);
-    const root = { username: "root", password: "s3cret" };
-    await ask(members, "auth/role/add", { name: "root" });
-    await ask(members, "auth/user/add", { name: root.username, password: root.password });
-    await ask(members, "auth/user/grant", { user: root.username, role: "root" });
-    await ask(members, "auth/enable", {});
-    const url = `etcd://127.0.0.1:${members.port(0)}`;
-    await using stranger = open({ url });
-    await expect(stranger.get("a")).rejects.toThrow(/the shared store etcd:.* refuses this host: .*user name is empty/);
-    await using wrong = open({ url, auth: { ...root, password: "guess" } });
-    await expect(wrong.get("a")).rejects.toThrow("refuses this host");
-    await using known = open({ url, auth: root });
-    const seen: unknown[] = [];
-    await using _watch = known.watch(
-      "",
-      (key) => seen.push(key),
-      () => seen.push("again"),
-    );
-    await eventually(() => seen.includes("again"));
-    expect(await known.transact([{ key: "a", absent: true }], [{ key: "a", value: 1 }])).toBe(true);
-    await eventually(() => seen.includes("a"));
-    // Tokens expire, and etcd is started again.
-    await sleep(4_000);
-    expect(await known.get("a")).toMatchObject({ value: 1 });
-    await members.kill(0);
-    await members.run(0);
-    await eventually(() => known.get("a").then(Boolean, () => false));
-    seen.length = 0;
-    await eventually(async () => {
-      const { version } = (await known.get("a"))!;
-      await known.transact([{ key: "a", version }], [{ key: "a", value: Date.now() }]);
-      return seen.includes("a");
-    });
-  }, 60_000);
-
-  it("is given certificates", async () => {
-    const home = mkdtempSync(join(tmpdir(), "ts-ipam-tls-"));
-    const at = (name: string) => join(home, name);
-    const openssl = (...args: string[]) => execFileSync("openssl", args, { stdio: "ignore" });
-    const subject = (name: string) => ["-subj", `/CN=${name}`, "-nodes", "-newkey", "rsa:2048"];
-    openssl("req", "-x509", ...subject("authority"), "-days", "1", "-keyout", at("ca.key"), "-out", at("ca.pem"));
-    for (const name of ["server", "client"]) {
-      openssl("req", ...subject(name), "-keyout", at(`${name}.key`), "-out", at(`${name}.csr`));
-      const signed = ["-CA", at("ca.pem"), "-CAkey", at("ca.key"), "-CAcreateserial", "-days", "1"];
-      writeFileSync(at("names"), "subjectAltName=IP:127.0.0.1\n");
-      const names = ["-extfile", at("names"), "-out", at(`${name}.pem`)];
-      openssl("x509", "-req", "-in", at(`${name}.csr`), ...signed, ...names);
-    }
-    await using members = await EtcdMembers.start(1, "https", [
-      ...["--cert-file", at("server.pem"), "--key-file", at("server.key")],
-      ...["--client-cert-auth", "--trusted-ca-file", at("ca.pem")],
-    ]);
-    const url = `etcds://127.0.0.1:${members.port(0)}`;
-    const read = (name: string) => readFileSync(at(name));
-    await using nobody = open({ url, ca: read("ca.pem") });
-    await expect(nobody.get("a")).rejects.toThrow("is away");
-    await using known = open({ url, ca: read("ca.pem"), cert: read("client.pem"), key: read("client.key") });
-    expect(await known.transact([{ key: "a", absent: true }], [{ key: "a", value: 1 }])).toBe(true);
-    rmSync(home, { recursive: true, force: true });
   });
 });

@@ -1,5 +1,5 @@
 // How pool groups lie in the shared store: names of keys, and what their values say.
-import type { SharedStore } from "./shared-store.ts";
+import type { SharedStore } from "@portolan/state";
 
 /** `<space>/<group>/v4/pool`: changed by compare-and-swap only. */
 export interface GroupRecord {
@@ -89,7 +89,8 @@ export function groupKeys({ space, group, family }: GroupName): GroupKeys {
 export async function allGroups(store: SharedStore): Promise<(GroupName & { readonly record: GroupRecord })[]> {
   const found = [];
   for (const space of ["tsLocal", "tsGlobal"]) {
-    for (const { key, value } of await store.list(`${space}/`)) {
+    const { entries } = await store.list(`${space}/`);
+    for (const { key, value } of entries) {
       const [, group = "", version, rest] = key.split("/");
       const family = version === "v4" ? 4 : 6;
       if (rest === "pool") found.push({ space, group, family, record: value as GroupRecord } as const);

@@ -2,12 +2,12 @@
 // knows what is free in it, so it is asked, and answers through the store.
 import { randomUUID } from "node:crypto";
 import { PluginError } from "@portolan/sdk";
+import type { Entry, SharedStore } from "@portolan/state";
 import { describeOwner, isHeld, type Held } from "../addresses/lease.ts";
 import { endsOf } from "../addresses/book.ts";
 import { remove } from "./blocks.ts";
 import { hostKey, type AskRecord, type BlockRecord, type SingleRecord } from "./layout.ts";
 import type { SharedPool } from "./shared-pool.ts";
-import type { Entry, SharedStore } from "./shared-store.ts";
 
 /** How long the owner of a block may take to answer, in milliseconds. */
 export const ANSWER_MS = 3_000;
@@ -104,7 +104,7 @@ export class Lending {
     const ask = entry?.value as AskRecord | undefined;
     if (!entry || !ask || isAnswered(ask)) return;
     const decided = this.#decide(shared, ask);
-    const condition = [{ key, version: entry.version }];
+    const condition = [{ key, revision: entry.revision }];
     if (typeof decided === "string") {
       await this.#store.transact(condition, [{ key, value: { ...ask, refused: decided } satisfies AskRecord }]);
       return;
@@ -117,7 +117,7 @@ export class Lending {
     }
   }
 
-  async #lend(shared: SharedPool, { key, version }: Entry, ask: AskRecord, offset: bigint): Promise<void> {
+  async #lend(shared: SharedPool, { key, revision }: Entry, ask: AskRecord, offset: bigint): Promise<void> {
     const kind = ask.offset === undefined ? "dynamic" : "static";
     const loan = key.slice(key.lastIndexOf("/") + 1);
     await this.#lender.hold(shared, offset, { kind, since: this.#lender.now(), lentTo: ask.host, loan });
@@ -131,8 +131,8 @@ export class Lending {
       ours &&
       (await this.#store.transact(
         [
-          { key, version },
-          { key: blockKey, version: ours.version },
+          { key, revision },
+          { key: blockKey, revision: ours.revision },
         ],
         [
           { key, value: { ...ask, granted: digits(offset) } satisfies AskRecord },

@@ -1,9 +1,9 @@
 // Which hosts are in a group, and what they agreed on: subnet, range, gateway and the size of blocks.
 import { PluginError } from "@portolan/sdk";
+import type { SharedStore } from "@portolan/state";
 import { bitsOf, parsePrefix, printAddress, type Prefix } from "../addresses/ip.ts";
 import { endsOf } from "../addresses/book.ts";
 import { groupKeys, type GroupName, type GroupRecord } from "./layout.ts";
-import type { SharedStore } from "./shared-store.ts";
 
 export interface GroupWish extends GroupName {
   /** As asked for; unset: whatever the group has. */
@@ -49,7 +49,7 @@ export async function join(
     mustBeSameMachine(record, { host, hostId }, wish);
     if (Object.hasOwn(record.members, host)) return record;
     const joined = { ...record, members: { ...record.members, [host]: hostId } };
-    if (await store.transact([{ key: pool, version: entry.version }], [{ key: pool, value: joined }])) return joined;
+    if (await store.transact([{ key: pool, revision: entry.revision }], [{ key: pool, value: joined }])) return joined;
   }
 }
 
@@ -73,7 +73,7 @@ export async function rejoin(
     if (record) mustBeSameMachine(record, member, name);
     if (record && Object.hasOwn(record.members, member.host)) return;
     const value = { ...(record ?? agreed), members: { ...record?.members, [member.host]: member.hostId } };
-    const condition = entry ? { key: pool, version: entry.version } : ({ key: pool, absent: true } as const);
+    const condition = entry ? { key: pool, revision: entry.revision } : ({ key: pool, absent: true } as const);
     if (await store.transact([condition], [{ key: pool, value }])) return;
   }
 }
@@ -93,7 +93,7 @@ export async function leave(store: SharedStore, host: string, name: GroupName): 
     if (!entry || !record || !Object.hasOwn(record.members, host)) return;
     const { [host]: _left, ...members } = record.members;
     const value = Object.keys(members).length === 0 ? undefined : { ...record, members };
-    if (await store.transact([{ key: pool, version: entry.version }], [{ key: pool, value }])) return;
+    if (await store.transact([{ key: pool, revision: entry.revision }], [{ key: pool, value }])) return;
   }
 }
 
@@ -115,7 +115,7 @@ export async function changeGateway(store: SharedStore, host: string, name: Grou
       });
     }
     const changed = { ...record, gateway };
-    if (await store.transact([{ key: pool, version: entry.version }], [{ key: pool, value: changed }])) return;
+    if (await store.transact([{ key: pool, revision: entry.revision }], [{ key: pool, value: changed }])) return;
   }
 }
 

@@ -1,6 +1,9 @@
 // Opens the shared store that the settings name.
 import { storeAccess, type GivenStoreSettings } from "@portolan/sdk";
-import type { SharedStore } from "./shared-store.ts";
+import type { SharedStore } from "@portolan/state";
+
+/** Of all keys that are ts-ipam's. */
+const ROOT = "/portolan/ipam/";
 
 /**
  * @returns undefined when no store is named
@@ -10,6 +13,6 @@ export async function openSharedStore(settings: GivenStoreSettings): Promise<Sha
   const access = storeAccess(settings);
   if (access === undefined) return undefined;
   // Most hosts share nothing, and etcd's client takes more memory than all else here.
-  const { EtcdStore } = await import("./etcd-store.ts");
-  return new EtcdStore(access);
+  const { EtcdStore } = await import("@portolan/state/etcd");
+  return new EtcdStore({ ...access, root: ROOT });
 }

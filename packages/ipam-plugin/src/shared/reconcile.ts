@@ -1,5 +1,6 @@
 // After the store was away, or we were: what it says of this host, against what this host says of itself.
 import { PluginError, type Logger } from "@portolan/sdk";
+import type { SharedStore } from "@portolan/state";
 import { isHeld, type Slot } from "../addresses/lease.ts";
 import type { Journal } from "../journal.ts";
 import { claimBlock, hearOwners, remove } from "./blocks.ts";
@@ -8,7 +9,6 @@ import { numberIn, type AskRecord, type SingleRecord } from "./layout.ts";
 import type { Lending } from "./lending.ts";
 import { rejoin, type Member } from "./membership.ts";
 import type { SharedPool } from "./shared-pool.ts";
-import { StoreAway, type SharedStore } from "./shared-store.ts";
 
 export interface Reconciliation extends Member {
   readonly store: SharedStore;
@@ -39,7 +39,7 @@ async function belongs(shared: SharedPool, parts: Reconciliation): Promise<boole
     shared.estranged = undefined;
     return true;
   } catch (error) {
-    if (!(error instanceof PluginError) || error instanceof StoreAway) throw error;
+    if (!(error instanceof PluginError)) throw error;
     if (!shared.estranged) parts.log.error(`${shared.pool.id}: ${error.message}`);
     shared.estranged = error;
     return false;
@@ -113,7 +113,7 @@ async function singles(shared: SharedPool, parts: Reconciliation): Promise<void>
   const lentBefore = [...book.slots()].filter(([offset, slot]) => isLent(slot) && !shared.lending.has(offset));
   const lent = new Set<bigint>();
   const loans = new Set<string>();
-  for (const entry of await store.list(shared.keys.singles)) {
+  for (const entry of (await store.list(shared.keys.singles)).entries) {
     const offset = numberIn(entry.key);
     const { host: borrower, lender, loan } = entry.value as SingleRecord;
     if (lender === host) lent.add(offset);
@@ -140,7 +140,7 @@ async function singles(shared: SharedPool, parts: Reconciliation): Promise<void>
 const isLent = (slot: Slot | undefined): boolean => isHeld(slot) && slot.lentTo !== undefined;
 
 async function asks(shared: SharedPool, { store, host, lending }: Reconciliation): Promise<void> {
-  for (const entry of await store.list(shared.keys.asks)) {
+  for (const entry of (await store.list(shared.keys.asks)).entries) {
     const ask = entry.value as AskRecord;
     const mine = ask.host === host && !lending.isWaiting(entry.key);
     // An ask of an earlier life of this host; what was granted is among the singles.

@@ -1,7 +1,7 @@
 // The pools that this host shares with others: joins and leaves groups, and sees to it that an address that the driver is
 // about to give belongs to this host. Inside its blocks a host asks nobody.
 import { PluginError, type Logger, type PoolId, type RequestAddressRequest } from "@portolan/sdk";
-import type { Store } from "@portolan/state";
+import { StoreAway, type ChangedEntry, type SharedStore, type Store } from "@portolan/state";
 import { parseAddress, type Prefix } from "../addresses/ip.ts";
 import { isHeld, type Held } from "../addresses/lease.ts";
 import type { Journal } from "../journal.ts";
@@ -9,6 +9,7 @@ import { inUseError, planNamed } from "../plan.ts";
 import type { Pool } from "../pool.ts";
 import type { ClaimsRecord, OwedRecord, PoolRecord } from "../records.ts";
 import type { Registry } from "../registry.ts";
+import { advise } from "./advise.ts";
 import { adoptSingles, claimAnyBlock, claimBlock } from "./blocks.ts";
 import { Debts } from "./debts.ts";
 import {
@@ -25,7 +26,6 @@ import { ANSWER_MS, Lending } from "./lending.ts";
 import { changeGateway, join, type GroupWish, type Member } from "./membership.ts";
 import { reconcile } from "./reconcile.ts";
 import { SharedPool } from "./shared-pool.ts";
-import { StoreAway, type SharedStore } from "./shared-store.ts";
 
 /** How often what could not be done is tried again, and how often all is compared with the store, in milliseconds. */
 const AGAIN_MS = 5_000;
@@ -143,7 +143,7 @@ export class SharedPools implements AsyncDisposable {
   async join(wish: GroupWish, choose: () => Promise<Prefix>): Promise<GroupRecord> {
     // Intent first: a host that dies now leaves the group when it is back, for nobody will ask for the pool again.
     await this.#debts.joins(wish);
-    return join(this.#parts.store, this.#parts, wish, choose);
+    return join(this.#parts.store, this.#parts, wish, choose).catch(advise);
   }
 
   /** To be called once the pool is in the registry, with the same commit. */
@@ -190,7 +190,7 @@ export class SharedPools implements AsyncDisposable {
 
   /**
    * Makes sure that what is asked for belongs to this host, and enlarges its share when it is used up.
-   * @throws PluginError, StoreAway
+   * @throws PluginError
    */
   async prepare(pool: Pool, request: RequestAddressRequest): Promise<Prepared> {
     const shared = this.of(pool);
@@ -201,7 +201,7 @@ export class SharedPools implements AsyncDisposable {
     } catch (error) {
       // Nobody knows what the store made of the last call.
       if (error instanceof StoreAway) this.#doubtful.add(shared);
-      throw error;
+      return advise(error);
     }
   }
 
@@ -218,7 +218,7 @@ export class SharedPools implements AsyncDisposable {
     if (pool.used) {
       throw new PluginError(`the gateway of ${pool.id} is ${shared.gateway}, and addresses are in use by now`);
     }
-    await changeGateway(this.#parts.store, this.#parts.host, this.of(pool).name, gateway);
+    await changeGateway(this.#parts.store, this.#parts.host, this.of(pool).name, gateway).catch(advise);
     return { ...pool.record, shared: { ...shared, gateway } };
   }
 
@@ -265,7 +265,7 @@ export class SharedPools implements AsyncDisposable {
       try {
         return await this.#borrow(shared, owner);
       } catch (error) {
-        if (!(error instanceof PluginError) || error instanceof StoreAway) throw error;
+        if (!(error instanceof PluginError)) throw error;
         refusals.push(error.problem);
       }
     }
@@ -330,9 +330,13 @@ export class SharedPools implements AsyncDisposable {
   }
 
   #watch(shared: SharedPool): void {
-    const change = (key: string, value: unknown) => this.#inTurn(shared, () => this.#changed(shared, key, value));
     const again = () => this.#compare([shared]);
-    this.#watches.set(shared.pool.id, this.#parts.store.watch(shared.keys.root, change, again));
+    const changed = ({ key, value }: ChangedEntry) => {
+      // What somebody else wrote there is nothing that was said; a look at everything will complain about it.
+      if (value === null) again();
+      else this.#inTurn(shared, () => this.#changed(shared, key, value));
+    };
+    this.#watches.set(shared.pool.id, this.#parts.store.watch(shared.keys.root, { again, changed }));
   }
 
   #compare(pools: Iterable<SharedPool>): void {

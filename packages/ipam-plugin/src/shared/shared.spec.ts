@@ -1,7 +1,7 @@
 // Several hosts, one pool: blocks, borrowed addresses, cut wires, lost answers and takeovers.
 import type { PoolId } from "@portolan/sdk";
+import { SharedMemory, type Wire } from "@portolan/state";
 import { IpamHost } from "../testing/ipam-host.ts";
-import { SharedMemory, type Wire } from "../testing/shared-memory.ts";
 import { takeOver } from "./takeover.ts";
 
 const GROUP = { "portolan.network": "hansa" };
@@ -12,7 +12,7 @@ class Hosts {
   readonly all: IpamHost[] = [];
 
   async add(name: string): Promise<IpamHost> {
-    const host = await IpamHost.start({ wire: this.memory.wireTo(name) });
+    const host = await IpamHost.start({ name, wire: this.memory.connect("memory") });
     this.all.push(host);
     return host;
   }
@@ -109,12 +109,10 @@ describe("a group of hosts", () => {
     await two.address(POOL, "10.7.0.9");
     await two.releasePool(POOL);
     await made.settle();
-    expect([...made.memory.entries.keys()].filter((key) => key.includes("/single/") || key.includes("/ask/"))).toEqual(
-      [],
-    );
+    expect(made.memory.keys.filter((key) => key.includes("/single/") || key.includes("/ask/"))).toEqual([]);
     await one.releasePool(POOL);
     await made.settle();
-    expect([...made.memory.entries.keys()].filter((key) => !key.startsWith("hosts/"))).toEqual([]);
+    expect(made.memory.keys.filter((key) => !key.startsWith("hosts/"))).toEqual([]);
   });
 
   it("stays a group when its first host has named the gateway", async () => {
@@ -160,7 +158,7 @@ describe("a group of hosts", () => {
     await one.restart();
     await one.shared?.settle();
     await made.settle();
-    expect([...made.memory.entries.keys()]).toEqual(["hosts/one"]);
+    expect(made.memory.keys).toEqual(["hosts/one"]);
   });
 
   it("gives a host its pool again when it died before it answered", async () => {
@@ -178,22 +176,24 @@ describe("a group of hosts", () => {
     const [one] = (await made.joined(["one"])) as [IpamHost];
     await one.address(POOL);
     wireOf(one).cut(); // and its lease has run out
-    const double = await IpamHost.start({ wire: made.memory.wireTo("one"), machine: "another one" });
+    const double = await IpamHost.start({ name: "one", wire: made.memory.connect("memory"), machine: "another one" });
     made.all.push(double);
     await expect(double.pool({ pool: "10.7.0.0/24", options: GROUP })).rejects.toThrow(
       'the group "hansa" has another machine called one',
     );
     await double.shared?.settle();
     await made.settle();
-    expect(made.memory.entries.has("tsLocal/hansa/v4/block/00000000000000000000000000000000")).toBe(true);
+    expect(made.memory.keys).toContain("tsLocal/hansa/v4/block/00000000000000000000000000000000");
   });
 
   it("refuses two hosts of one name", async () => {
     const made = newHosts();
     await made.add("one");
-    const wire = made.memory.wireTo("one");
+    const wire = made.memory.connect("memory");
     made.memory.write({ key: "hosts/one", value: { id: "another machine" } });
-    await expect(IpamHost.start({ wire })).rejects.toThrow("another host that reaches memory is called one, too");
+    await expect(IpamHost.start({ name: "one", wire })).rejects.toThrow(
+      "another host that reaches memory is called one, too",
+    );
   });
 });
 
@@ -341,8 +341,8 @@ describe("a host that is cut off from the store", () => {
     await two.shared?.settle();
     await made.settle();
     expect(await one.address(POOL, "10.7.0.9")).toBe("10.7.0.9/24");
-    expect([...made.memory.entries.keys()].some((key) => key.includes("two"))).toBe(true); // alive, and nothing else
-    expect(JSON.stringify([...made.memory.entries.values()])).not.toMatch(/"host":"two"/);
+    expect(made.memory.keys.some((key) => key.includes("two"))).toBe(true); // alive, and nothing else
+    expect(JSON.stringify(made.memory.keys.map((key) => made.memory.entry(key)))).not.toMatch(/"host":"two"/);
   });
 
   it("repeats to dockerd what it holds, without the store", async () => {
@@ -360,9 +360,10 @@ describe("a host that is cut off from the store", () => {
 describe("a store that has lost everything", () => {
   it("learns from the hosts again what is theirs", async () => {
     const made = newHosts();
+    const loseAll = made.memory.snapshot();
     const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
     const given = [await one.address(POOL), await two.address(POOL), await two.address(POOL, "10.7.0.9")];
-    made.memory.entries.clear();
+    loseAll();
     for (const host of [one, two]) {
       wireOf(host).mend();
       await made.settle();
@@ -375,10 +376,11 @@ describe("a store that has lost everything", () => {
 
   it("and has another group of that name by now gets nothing from a host that was away", async () => {
     const made = newHosts();
+    const loseAll = made.memory.snapshot();
     const [one] = (await made.joined(["one"])) as [IpamHost];
     await one.address(POOL);
     wireOf(one).cut();
-    made.memory.entries.clear();
+    loseAll();
     const two = await made.add("two");
     await two.pool({ pool: "10.9.0.0/24", options: GROUP });
     wireOf(one).mend();
@@ -391,6 +393,21 @@ describe("a store that has lost everything", () => {
     await one.releasePool(POOL);
     await made.settle();
     expect(await two.address("tsLocal/10.9.0.0/24@hansa" as PoolId)).toBe("10.9.0.2/24");
+  });
+});
+
+describe("a record that somebody else overwrote", () => {
+  it("does not make a block free", async () => {
+    const made = newHosts();
+    const [one, two] = (await made.joined(["one", "two"])) as [IpamHost, IpamHost];
+    const given = [await one.address(POOL), await two.address(POOL)];
+    await made.settle();
+    made.memory.write({ key: "tsLocal/hansa/v4/block/00000000000000000000000000000001", value: null });
+    await made.settle();
+    for (let count = 0; count < 62; count += 1) given.push(await one.address(POOL), await two.address(POOL));
+    expect(new Set(given).size).toBe(given.length);
+    // The block that follows the other host's.
+    expect(given.slice(-2)).toEqual(["10.7.0.128/24", "10.7.0.126/24"]);
   });
 });
 

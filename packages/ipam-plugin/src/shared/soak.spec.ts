@@ -3,9 +3,9 @@
 // PORTOLAN_SOAK_RUNS=5000 makes it long.
 import fc from "fast-check";
 import type { PoolId } from "@portolan/sdk";
+import { SharedMemory, type Wire } from "@portolan/state";
 import { isHeld } from "../addresses/lease.ts";
 import { IpamHost } from "../testing/ipam-host.ts";
-import { SharedMemory, type Wire } from "../testing/shared-memory.ts";
 import { takeOver } from "./takeover.ts";
 
 const RUNS = Number(process.env.PORTOLAN_SOAK_RUNS ?? 60);
@@ -74,8 +74,8 @@ class World {
 
   async begin(): Promise<void> {
     for (const name of NAMES) {
-      const wire = this.#memory.wireTo(name);
-      const host = await IpamHost.start({ wire, patience: 20 });
+      const wire = this.#memory.connect("memory");
+      const host = await IpamHost.start({ name, wire, patience: 20 });
       const machine: Machine = {
         ...{ host, name, wire, held: new Set<string>(), network: false, dead: false, dying: undefined },
         killed: false,
@@ -211,7 +211,7 @@ class World {
     machine.held.clear();
     machine.wire.mend();
     machine.killed = false;
-    machine.host = await IpamHost.start({ wire: machine.wire, patience: 20 });
+    machine.host = await IpamHost.start({ name: machine.name, wire: machine.wire, patience: 20 });
     machine.dead = false;
     this.#arm(machine);
     await this.#create(machine);
@@ -236,7 +236,7 @@ class World {
   }
 
   #keys(): string[] {
-    return [...this.#memory.entries.keys()].filter((key) => !key.startsWith("hosts/"));
+    return this.#memory.keys.filter((key) => !key.startsWith("hosts/"));
   }
 
   async end(): Promise<void> {

@@ -17,7 +17,7 @@ export interface TakenOver {
   readonly returned: number;
 }
 
-/** @throws PluginError while the host is alive, or when no group knows it */
+/** @throws PluginError while the host is alive, or when no group knows it, StoreAway */
 export async function takeOver(pools: SharedPools, gone: string): Promise<TakenOver[]> {
   const { store, host } = pools;
   if (gone === host) throw new PluginError(`${gone} is this host`);
@@ -37,19 +37,19 @@ export async function takeOver(pools: SharedPools, gone: string): Promise<TakenO
     let returned = 0;
     // First of all: nothing more is granted to it then, and what was granted is among the singles.
     await removeAllOf(store, gone, keys.asks);
-    for (const { key, value, version } of await store.list(keys.blocks)) {
+    for (const { key, value, revision } of (await store.list(keys.blocks)).entries) {
       if ((value as BlockRecord).host !== gone) continue;
       if (!shared) {
         left += 1;
         continue;
       }
-      await store.transact([{ key, version }], [{ key, value: { host } satisfies BlockRecord }]);
+      await store.transact([{ key, revision }], [{ key, value: { host } satisfies BlockRecord }]);
       const owner = (await store.get(key))?.value as BlockRecord | undefined;
       if (owner?.host !== host) continue;
       await pools.addBlock(shared, numberIn(key));
       blocks.push(shared.blockText(numberIn(key)));
     }
-    for (const entry of await store.list(keys.singles)) {
+    for (const entry of (await store.list(keys.singles)).entries) {
       if ((entry.value as SingleRecord).host === gone && (await remove(store, entry))) returned += 1;
     }
     if (left === 0) await leave(store, gone, name);

@@ -1,6 +1,6 @@
 // A host for tests: ts-ipam on a disk in memory, with a clock that tests turn, and restarts at any moment.
 import { Cidr, silentLogger, type CallContext, type PoolId } from "@portolan/sdk";
-import { MemoryDisk, openMemoryStore, type CommitHook, type Store } from "@portolan/state";
+import { MemoryDisk, openMemoryStore, type CommitHook, type SharedStore, type Store } from "@portolan/state";
 import { DEFAULT_IPV4, parseDefaultPools, ulaOf } from "../addresses/default-pools.ts";
 import { parsePrefix } from "../addresses/ip.ts";
 import { PortolanIpamDriver } from "../driver.ts";
@@ -8,7 +8,6 @@ import { Journal } from "../journal.ts";
 import { schema } from "../records.ts";
 import { Registry, SPACES } from "../registry.ts";
 import { SharedPools } from "../shared/shared-pools.ts";
-import type { SharedStore } from "../shared/shared-store.ts";
 
 const call: CallContext = { verb: "test", call: 1, signal: new AbortController().signal, unknownFields: new Map() };
 
@@ -37,8 +36,10 @@ export class IpamHost {
   defaultPools = DEFAULT_IPV4;
   onCommit: CommitHook | undefined;
   /** The way to a shared store, for a host that has one. */
-  wire: (SharedStore & { readonly host: string }) | undefined;
+  wire: SharedStore | undefined;
   shared: SharedPools | undefined;
+  /** What the others that share the store call it. */
+  name = "one";
   /** What tells this machine from others of its name; the name itself when left out. */
   machine: string | undefined;
   /** How long this host waits for another, in milliseconds. */
@@ -51,7 +52,7 @@ export class IpamHost {
   driver!: PortolanIpamDriver;
 
   static async start(
-    settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire" | "patience" | "machine">> = {},
+    settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire" | "name" | "patience" | "machine">> = {},
   ): Promise<IpamHost> {
     const host = Object.assign(new IpamHost(), settings);
     await host.#open();
@@ -80,8 +81,8 @@ export class IpamHost {
       this.shared = await SharedPools.open(
         {
           store: this.wire,
-          host: this.wire.host,
-          hostId: this.machine ?? this.wire.host,
+          host: this.name,
+          hostId: this.machine ?? this.name,
           registry: this.registry,
           journal: this.#journal,
           log: silentLogger,

@@ -20,6 +20,17 @@ describe("a wire that is cut", () => {
   });
 });
 
+describe("an answer that is lost", () => {
+  it("leaves its host in doubt, once, about what was done", async () => {
+    const wire = new SharedMemory().connect("wire");
+    wire.loseNextAnswer = true;
+    const condition = [{ key: "a", absent: true }] as const;
+    await expect(wire.transact(condition, [{ key: "a", value: 1 }])).rejects.toThrow(StoreAway);
+    expect(await wire.get("a")).toMatchObject({ value: 1 });
+    expect(await wire.transact(condition, [{ key: "a", value: 2 }])).toBe(false);
+  });
+});
+
 describe("a follower", () => {
   let memory: SharedMemory;
   let wire: Wire;

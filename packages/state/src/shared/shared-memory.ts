@@ -85,6 +85,8 @@ export class Wire implements SharedStore {
   readonly #memory: SharedMemory;
   readonly #kept = new Map<string, unknown>();
   #cut = false;
+  /** A transaction reaches the store and its answer is lost, once. */
+  loseNextAnswer = false;
 
   constructor(memory: SharedMemory, name: string) {
     this.#memory = memory;
@@ -127,6 +129,10 @@ export class Wire implements SharedStore {
       return "absent" in condition ? revision === undefined : revision === condition.revision;
     });
     if (holds) for (const write of writes) this.#memory.write(write);
+    if (this.loseNextAnswer) {
+      this.loseNextAnswer = false;
+      throw new StoreAway(this.name, new Error("the answer was lost"));
+    }
     return holds;
   }
 

@@ -58,10 +58,12 @@ export interface SharedStore extends AsyncDisposable {
 /** The store does not answer. What runs keeps running; only what needs the other hosts' consent has to wait. */
 export class StoreAway extends Error {
   override readonly name = "StoreAway";
+  /** It answers, but not to this host. */
+  readonly refuses: boolean;
 
-  /** @param refuses it answers, but not to this host */
   constructor(store: string, cause: unknown, refuses = false) {
     const reason = Error.isError(cause) ? `: ${cause.message}` : "";
     super(`the shared store ${store} ${refuses ? "refuses this host" : "is away"}${reason}`, { cause });
+    this.refuses = refuses;
   }
 }
