@@ -4,7 +4,7 @@
 import { Cluster } from "../e2e/lab/cluster.ts";
 import { engineCalled } from "../e2e/lab/engines.ts";
 import { image } from "../e2e/lab/image.ts";
-import { run } from "../e2e/lab/command.ts";
+import { eventually } from "../e2e/lab/wait.ts";
 import { BenchHost } from "./bench-host.ts";
 import { alternate, comparisonTable } from "./comparison.ts";
 import { median } from "./figures.ts";
@@ -19,8 +19,9 @@ const rounds = Number(process.argv[3] ?? 15);
 const seconds = Number(process.argv[4] ?? 2);
 const PORTS = { "ts-overlay": 5201, overlay: 5202 } as const;
 const NETS = { "ts-overlay": "10.91.1", overlay: "10.91.2" } as const;
-/** Last parts of addresses: of those that stay, and of those that come and go, a new one each time. */
-const [SERVER, CLIENT, FIRST] = [2, 3, 10];
+/** Last parts of addresses: of those that stay, and of those that come and go, a new one each time. Swarm takes some low ones. */
+const [SERVER, CLIENT, FIRST] = [100, 101, 110];
+const PATIENCE_MS = 30_000;
 
 await using cluster = await Cluster.up({ hosts: 2, engine: engine.version, plugins: { "ts-overlay": () => [] } });
 const down = (): void => void cluster[Symbol.asyncDispose]().finally(() => process.exit(130));
@@ -32,6 +33,10 @@ async function joinSwarm(): Promise<void> {
   await near.host.docker("swarm", "init", "--advertise-addr", ipv4);
   const token = await near.host.docker("swarm", "join-token", "-q", "worker");
   await far.host.docker("swarm", "join", "--advertise-addr", far.host.address.ipv4, "--token", token, `${ipv4}:2377`);
+  await eventually("both nodes are ready", async () => {
+    const states = await near.host.docker("node", "ls", "--format", "{{.Status}}");
+    return states.split("\n").every((state) => state === "Ready");
+  });
 }
 
 async function createNetwork(driver: Driver): Promise<void> {
@@ -57,12 +62,14 @@ async function create(host: BenchHost, name: string, driver: Driver, last: numbe
 
 /** Milliseconds from the start of a container on the near host to the first answer that one on the far host has of it. */
 async function reachedAfter(driver: Driver, last: number): Promise<number> {
-  const { namespace } = await far.placeOf(`client-${driver}`);
-  const ping = ["nsenter", `--net=${namespace}`, "--", "ping", "-n", "-c1", "-W1", addressOf(driver, last)];
+  const client = await far.host.inNetworkOf(`client-${driver}`);
+  const ping = [...client, "ping", "-n", "-c1", "-W1", addressOf(driver, last)];
   await create(near, "probe", driver, last);
   const began = performance.now();
   await near.start("probe");
-  while ((await run(ping)).code !== 0);
+  while ((await far.host.exec(ping)).code !== 0) {
+    if (performance.now() - began > PATIENCE_MS) throw new Error(`${driver}: the new container is not reached`);
+  }
   const ms = performance.now() - began;
   await near.remove("probe");
   return ms;
