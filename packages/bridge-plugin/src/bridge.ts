@@ -1,6 +1,6 @@
 // Puts the parts together: one host's bridge networks, on whichever kernel and store.
 import type { Kernel } from "@portolan/kernel";
-import { endpointLock, KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
+import { endpointLock, KeyedLocks, type Logger, type Metrics, type Patience } from "@portolan/sdk";
 import type { Store } from "@portolan/state";
 import { BridgeDriver } from "./driver.ts";
 import { Firewall } from "./firewall.ts";
@@ -8,7 +8,7 @@ import { FurtherBridges } from "./further-bridges.ts";
 import { FirewallGuard } from "./guard.ts";
 import type { Places } from "./places.ts";
 import { Ports } from "./ports.ts";
-import { Reconciler, type Patience } from "./reconcile.ts";
+import { Reconciler } from "./reconcile.ts";
 import { Records } from "./records.ts";
 import { Removal } from "./removal.ts";
 import { status, type BridgeStatus } from "./status.ts";

@@ -3,13 +3,17 @@ import type { Kernel, Link } from "@portolan/kernel";
 import {
   endpointLock,
   networkLock,
+  PATIENCE,
   PluginError,
+  Undertaker,
   Undo,
   type EndpointId,
   type KeyedLocks,
   type Logger,
+  type NetworkId,
+  type Patience,
+  type SignOfDeath,
 } from "@portolan/sdk";
-import type { NetworkId } from "@portolan/sdk";
 import { applyEndpoint, applyNetwork } from "./apply.ts";
 import { isJoined } from "./apply-further.ts";
 import type { Firewall } from "./firewall.ts";
@@ -35,30 +39,10 @@ export interface ReconcilerParts {
   readonly patience?: Patience;
 }
 
-/** How long something has to look dead before it is buried; in milliseconds. */
-export interface Patience {
-  /** Between the look at the start and the second one. */
-  readonly secondLookMs: number;
-  /** Between all further ones. */
-  readonly lookMs: number;
-  /** Of an endpoint whose link has gone, as it goes with a sandbox. */
-  readonly missingMs: number;
-  /**
-   * Of an endpoint whose container's end is in the host's namespace: not moved yet, or moved back by a dockerd that could
-   * not reach us. Before Docker 28 a container has long been joined when it starts.
-   */
-  readonly homeMs: number;
-}
-
-const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000 };
-
-/** Why an endpoint looks dead: it has no link, or nobody has its container's end. */
-type Sign = "missing" | "home";
-
 export class Reconciler implements AsyncDisposable {
   readonly #parts: ReconcilerParts;
   readonly #patience: Patience;
-  readonly #suspicions = new Map<EndpointId, { readonly sign: Sign; readonly since: number }>();
+  readonly #undertaker: Undertaker<EndpointRecord>;
   readonly #troubles = new Map<NetworkId, string>();
   #strays: readonly string[] = [];
   #watch: Disposable | undefined;
@@ -70,6 +54,15 @@ export class Reconciler implements AsyncDisposable {
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#patience = parts.patience ?? PATIENCE;
+    const { kernel, records, removal, log } = parts;
+    this.#undertaker = new Undertaker({
+      ...{ patience: this.#patience, log },
+      reasons: { missing: "its link has gone with its container", home: "no container has its link" },
+      find: (id) => records.endpoint(id),
+      signOf: async ({ id }) => signOfDeath(await kernel.links.get(portName(id))),
+      alone: ({ network, id }, work) => this.#aloneWithEndpoint(network, id, work),
+      bury: (endpoint) => removal.endpoint(endpoint),
+    });
   }
 
   /** Why a network is not as it should be. */
@@ -123,7 +116,7 @@ export class Reconciler implements AsyncDisposable {
         if (record?.progress === "made") await this.#apply(record, links);
       });
     }
-    await this.#buryTheDead(links);
+    await this.#undertaker.look(records.endpoints, ({ id }) => signOfDeath(links.get(portName(id))));
     this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
   }
 
@@ -213,31 +206,6 @@ export class Reconciler implements AsyncDisposable {
     }
   }
 
-  async #buryTheDead(links: ReadonlyMap<string, Link>): Promise<void> {
-    const { kernel, records, removal, log } = this.#parts;
-    const now = performance.now();
-    const suspicions = new Map(this.#suspicions);
-    this.#suspicions.clear();
-    for (const endpoint of records.endpoints) {
-      const { id, network, progress } = endpoint;
-      const sign = signOfDeath(links.get(portName(id)));
-      if (progress !== "made" || sign === undefined) continue;
-      const before = suspicions.get(id);
-      const since = before?.sign === sign ? before.since : undefined;
-      this.#suspicions.set(id, { sign, since: since ?? now });
-      const patience = sign === "missing" ? this.#patience.missingMs : this.#patience.homeMs;
-      // Never at the first look, which may fall between two steps of dockerd's.
-      if (since === undefined || now - since < patience) continue;
-      await this.#aloneWithEndpoint(network, id, async () => {
-        // Whatever happened to it meanwhile has changed its record or its link.
-        if (records.endpoint(id) !== endpoint || signOfDeath(await kernel.links.get(portName(id))) !== sign) return;
-        const why = sign === "missing" ? "its link has gone with its container" : "no container has its link";
-        log.warn(`removing an endpoint that dockerd has forgotten: ${why}`, { network, endpoint: id });
-        await removal.endpoint(endpoint);
-      });
-    }
-  }
-
   /** A bridge that was made anew under its old name, as others do with theirs, has none of its ports. */
   async #isWhole(network: NetworkRecord, links: ReadonlyMap<string, Link>): Promise<boolean> {
     const find = (name: string) => links.get(name);
@@ -286,7 +254,7 @@ export class Reconciler implements AsyncDisposable {
   }
 }
 
-function signOfDeath(port: Link | undefined): Sign | undefined {
+function signOfDeath(port: Link | undefined): SignOfDeath | undefined {
   if (!port) return "missing";
   return port.peerElsewhere ? undefined : "home";
 }

@@ -1,12 +1,12 @@
 // Puts the parts together: one host's networks on its LANs, on whichever kernel and store.
 import type { Dhcp, Kernel } from "@portolan/kernel";
-import { KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
+import { KeyedLocks, type Logger, type Metrics, type Patience } from "@portolan/sdk";
 import type { Store } from "@portolan/state";
 import { Leases, type LeasePatience } from "./dhcp/leases.ts";
 import { LanDriver } from "./driver.ts";
 import type { Flavour } from "./options.ts";
 import { Parents } from "./parents.ts";
-import { Reconciler, type Patience } from "./reconcile.ts";
+import { Reconciler } from "./reconcile.ts";
 import { Limiter } from "./limits.ts";
 import { loadRecords } from "./records.ts";
 import { Removal } from "./removal.ts";

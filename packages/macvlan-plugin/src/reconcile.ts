@@ -3,12 +3,16 @@ import type { Kernel, Link } from "@portolan/kernel";
 import {
   endpointLock,
   networkLock,
+  PATIENCE,
   PluginError,
+  Undertaker,
   Undo,
   type EndpointId,
   type KeyedLocks,
   type Logger,
   type NetworkId,
+  type Patience,
+  type SignOfDeath,
 } from "@portolan/sdk";
 import { applyLink } from "./apply.ts";
 import type { Leases } from "./dhcp/leases.ts";
@@ -36,30 +40,10 @@ export interface ReconcilerParts {
   readonly patience?: Patience;
 }
 
-/** How long something has to look dead before it is buried; in milliseconds. */
-export interface Patience {
-  /** Between the look at the start and the second one. */
-  readonly secondLookMs: number;
-  /** Between all further ones. */
-  readonly lookMs: number;
-  /** Of an endpoint whose sandbox has gone. */
-  readonly missingMs: number;
-  /**
-   * Of an endpoint whose link is in the host's namespace: not moved yet, or moved back by a dockerd that could not reach us.
-   * Before Docker 28 a container has long been joined when it starts.
-   */
-  readonly homeMs: number;
-}
-
-const PATIENCE: Patience = { secondLookMs: 5_000, lookMs: 30_000, missingMs: 4_000, homeMs: 120_000 };
-
-/** Why an endpoint looks dead: neither sandbox nor link are there, or no container has its link. */
-type Sign = "missing" | "home";
-
 export class Reconciler implements AsyncDisposable {
   readonly #parts: ReconcilerParts;
   readonly #patience: Patience;
-  readonly #suspicions = new Map<EndpointId, { readonly sign: Sign; readonly since: number }>();
+  readonly #undertaker: Undertaker<EndpointRecord>;
   readonly #troubles = new Map<string, string>();
   readonly #lost = new Set<EndpointId>();
   #watch: Disposable | undefined;
@@ -72,6 +56,15 @@ export class Reconciler implements AsyncDisposable {
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#patience = parts.patience ?? PATIENCE;
+    const { flavour, kernel, records, removal, log } = parts;
+    this.#undertaker = new Undertaker({
+      ...{ patience: this.#patience, log },
+      reasons: { missing: "its sandbox has gone", home: "no container has its link" },
+      find: (id) => records.endpoints.get(id),
+      signOf: async (endpoint) => this.#signOfDeath(endpoint, await kernel.links.get(linkName(flavour, endpoint.id))),
+      alone: ({ network, id }, work) => this.#aloneWithEndpoint(network, id, work),
+      bury: (endpoint) => removal.endpoint(endpoint),
+    });
   }
 
   /** Why a link of ours is not as it should be, by its name, and why a container has none, by its endpoint's id. */
@@ -109,13 +102,16 @@ export class Reconciler implements AsyncDisposable {
 
   /** Retries what failed, rebuilds what somebody removed, buries what has been dead for long enough. */
   async look(): Promise<void> {
+    const { flavour, records } = this.#parts;
     await this.#retryRemovals();
     await this.#mendLinks();
     await this.#mendHostRoutes();
     await this.#lookAtParents();
     await this.#mendLimits();
     const links = await this.#links();
-    await this.#buryTheDead(links);
+    await this.#undertaker.look(records.endpoints.all, (endpoint) =>
+      this.#signOfDeath(endpoint, links.get(linkName(flavour, endpoint.id))),
+    );
     this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
   }
 
@@ -305,35 +301,8 @@ export class Reconciler implements AsyncDisposable {
     return networks.flatMap(({ id }) => endpointsOf(records, id));
   }
 
-  async #buryTheDead(links: ReadonlyMap<string, Link>): Promise<void> {
-    const { kernel, flavour, records, removal, log } = this.#parts;
-    const now = performance.now();
-    const suspicions = new Map(this.#suspicions);
-    this.#suspicions.clear();
-    for (const endpoint of records.endpoints.all) {
-      const { id, network, progress } = endpoint;
-      if (progress !== "made") continue;
-      const sign = await this.#signOfDeath(endpoint, links.get(linkName(flavour, id)));
-      if (sign === undefined) continue;
-      const before = suspicions.get(id);
-      const since = before?.sign === sign ? before.since : undefined;
-      this.#suspicions.set(id, { sign, since: since ?? now });
-      const patience = sign === "missing" ? this.#patience.missingMs : this.#patience.homeMs;
-      // Never at the first look, which may fall between two steps of dockerd's.
-      if (since === undefined || now - since < patience) continue;
-      await this.#aloneWithEndpoint(network, id, async () => {
-        // Whatever happened to it meanwhile has changed its record or its link.
-        if (records.endpoints.get(id) !== endpoint) return;
-        if ((await this.#signOfDeath(endpoint, await kernel.links.get(linkName(flavour, id)))) !== sign) return;
-        const why = sign === "missing" ? "its sandbox has gone" : "no container has its link";
-        log.warn(`removing an endpoint that dockerd has forgotten: ${why}`, { network, endpoint: id });
-        await removal.endpoint(endpoint);
-      });
-    }
-  }
-
   /** Before Docker 28 an endpoint is joined before its sandbox is there; its link is at home then. */
-  async #signOfDeath({ sandbox }: EndpointRecord, atHome: Link | undefined): Promise<Sign | undefined> {
+  async #signOfDeath({ sandbox }: EndpointRecord, atHome: Link | undefined): Promise<SignOfDeath | undefined> {
     if (sandbox !== undefined && (await this.#parts.kernel.sandboxes.exists(sandbox)) !== false) return undefined;
     return atHome ? "home" : "missing";
   }

@@ -95,6 +95,14 @@ export type {
 export { closeOnSignals, untilSignal } from "./signals.ts";
 export { storeAccess, storeSettings, type GivenStoreSettings, type StoreAccess } from "./store-settings.ts";
 export { textTable } from "./text-table.ts";
+export {
+  PATIENCE,
+  Undertaker,
+  type Buriable,
+  type Patience,
+  type SignOfDeath,
+  type UndertakerParts,
+} from "./undertaker.ts";
 export { Undo, UndoError } from "./undo.ts";
 export { unknownEndpoint, unknownNetwork } from "./unknown-ids.ts";
 export { Cidr, parseMac, shortId, stationMac } from "./values.ts";

@@ -1,9 +1,8 @@
 // A host for tests: a kernel in memory and a disk that outlive the driver, and the driver's lives on them.
 import { FakeKernel } from "@portolan/kernel/testing";
-import { Metrics, silentLogger, type Logger } from "@portolan/sdk";
+import { Metrics, silentLogger, type Logger, type Patience } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openBridge, type Bridge } from "../bridge.ts";
-import type { Patience } from "../reconcile.ts";
 import { LINUX_PLACES, type Places } from "../places.ts";
 import { schema } from "../records.ts";
 import { Calls } from "./calls.ts";

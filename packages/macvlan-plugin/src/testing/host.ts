@@ -1,10 +1,9 @@
 // A host for tests: a kernel in memory and a disk that outlive the driver, and the driver's lives on them.
 import { FakeDhcp, FakeKernel } from "@portolan/kernel/testing";
-import { Metrics, silentLogger, type Logger } from "@portolan/sdk";
+import { Metrics, silentLogger, type Logger, type Patience } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openLan, type Lan } from "../lan.ts";
 import { macvlan, type Flavour } from "../options.ts";
-import type { Patience } from "../reconcile.ts";
 import { schema } from "../records.ts";
 import { Calls } from "./calls.ts";
 
