@@ -17,7 +17,7 @@ export class Peers implements AsyncDisposable {
 
   private constructor() {
     this.#server = createServer((request, response) => {
-      const name = (request.url ?? "").slice(1);
+      const name = decodeURIComponent((request.url ?? "").slice(1));
       const word = this.#said.get(name);
       if (word !== undefined) this.#heard.add(name);
       response.writeHead(word === undefined ? 404 : 200, { connection: "close" }).end(word);
@@ -67,7 +67,7 @@ export class Peers implements AsyncDisposable {
 function fetchWord(machine: number, name: string): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const request = get(
-    { host: addressOf(machine), port: PORT, path: `/${name}`, agent: false, timeout: 5000 },
+    { host: addressOf(machine), port: PORT, path: `/${encodeURIComponent(name)}`, agent: false, timeout: 5000 },
     (answer) => {
       let word = "";
       answer.setEncoding("utf8").on("data", (text: string) => (word += text));
