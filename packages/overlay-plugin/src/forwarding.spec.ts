@@ -163,3 +163,19 @@ it("survives what others wrote among the entries", async () => {
   changed("networks/net/else", at("10.9.0.6", "two").value);
   expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.two });
 });
+
+it("does not take for stale what goes while the kernel is asked what it has", async () => {
+  await forwarding.attach(link);
+  listed(at("10.9.0.5", "two"), at("10.9.0.6", "two", OTHER));
+  await forwarding.settled();
+  await kernel.neighbours.put(link, { address: "10.9.0.99", mac: MAC });
+  const list = kernel.neighbours.list.bind(kernel.neighbours);
+  kernel.neighbours.list = async (of) => {
+    const found = await list(of);
+    changed(endpointKey("net", "10.9.0.6"));
+    return found;
+  };
+  expect(await forwarding.attach(link)).toMatchObject({ stale: 1 });
+  kernel.neighbours.list = list;
+  expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.two });
+});

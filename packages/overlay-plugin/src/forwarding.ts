@@ -174,7 +174,8 @@ export class Forwarding {
       this.#note(address, { mac, via: via ?? "" });
       if (!this.#isReady) continue;
       const wanted = this.#wanted(address);
-      if (!wanted) stale += 1;
+      // What the cluster took away just now is on its way out of the kernel as ever.
+      if (!wanted) stale += this.#due.has(address) ? 0 : 1;
       else if (wanted.mac !== mac || wanted.via !== via) missing += 1;
     }
     this.#link = link;

@@ -8,8 +8,9 @@ import { removeTunnelRules } from "./encryption/encryption.ts";
 import { uninstallFirewall } from "./firewall.ts";
 import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
 import { Records, schema } from "./records.ts";
-import { removeMesh } from "./services/mesh.ts";
 import { removeTable } from "./services/balancer.ts";
+import { removeMesh } from "./services/mesh.ts";
+import { isMeshTable } from "./services/mesh-ruleset.ts";
 
 export const purge: Command = {
   summary: "Removes every link, rule and record of this driver. Docker must have no network of it left.",
@@ -25,13 +26,14 @@ export const purge: Command = {
  * @returns the names of the links that were removed
  * @throws StateError while a driver serves this state directory
  */
-async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly string[]> {
+export async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly string[]> {
   const path = join(stateDir, "state.db");
   // Its lock says whether a driver is at work.
   const { store } = await openStore({ path, schema });
   const { networks, endpoints } = await Records.load(store);
   await store[Symbol.asyncDispose]();
   for (const network of networks) await removeMesh(kernel, network);
+  await removeMeshTables(kernel);
   for (const { network, sandbox } of endpoints) if (sandbox !== undefined) await removeTable(kernel, network, sandbox);
   const removed: string[] = [];
   for (const { name, alias } of await kernel.links.list()) {
@@ -43,4 +45,12 @@ async function purgeHost(kernel: Kernel, stateDir: string): Promise<readonly str
   await kernel.forwardAccept.remove(BRIDGE_PREFIX);
   await removeStore(path);
   return removed;
+}
+
+/** Their links have our mark, but a table is known by its name alone when no record tells of its network. */
+async function removeMeshTables({ nftables }: Kernel): Promise<void> {
+  const there = (await nftables.list("list tables")).flatMap(({ table }) => (table === undefined ? [] : [table]));
+  const names = there.map((table) => table as { family: string; name: string }).map((t) => `${t.family} ${t.name}`);
+  const own = names.filter(isMeshTable);
+  if (own.length > 0) await nftables.run(own.map((name) => `delete table ${name}`).join("\n"));
 }

@@ -3,7 +3,10 @@ import type { NetworkId } from "@portolan/sdk";
 import { familyOf, removal, rulesOf } from "./ruleset.ts";
 import type { Service } from "./service.ts";
 
-export const meshTableOf = (network: NetworkId) => `inet portolan-mesh-${network.slice(0, 12)}`;
+const MESH_TABLES = "inet portolan-mesh-";
+export const meshTableOf = (network: NetworkId) => `${MESH_TABLES}${network.slice(0, 12)}`;
+/** @param table with its family */
+export const isMeshTable = (table: string) => table.startsWith(MESH_TABLES);
 
 export interface MeshPort {
   readonly protocol: "tcp" | "udp";
