@@ -266,6 +266,15 @@ describe("a store that was restored from an older copy", () => {
 });
 
 describe("what others did to the kernel", () => {
+  it("is told from what a look buries itself, whose link was there when it began", async () => {
+    await one.create("net");
+    await one.announceOnly("net", "web", 5);
+    await one.kernel.links.createVeth({ name: "ov1", alias: "portolan ts-overlay lost", peer: { name: "oc1" } });
+    await one.overlay.look();
+    await one.overlay.look();
+    expect(one.overlay.status()).toMatchObject({ networks: [{ endpoints: { here: 0 } }], strays: ["ov1"] });
+  });
+
   it("is put right at a look: stale entries counted, missing ones and links back", async () => {
     await one.create("net");
     await two.create("net");

@@ -144,6 +144,8 @@ export class Reconciler implements AsyncDisposable {
     await encryption.look();
     await this.#retryRemovals();
     const links = await this.#links();
+    // At once: a link that goes meanwhile has no record afterwards.
+    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
     for (const { id, progress } of records.networks) {
       if (progress !== "made" || this.#isWell(id, links)) continue;
       await this.#aloneWithNetwork(id, async () => {
@@ -153,7 +155,6 @@ export class Reconciler implements AsyncDisposable {
     }
     for (const carrier of networks.carriers.values()) await this.#repair(carrier);
     await this.#undertaker.look(records.endpoints, ({ id }) => signOfDeath(links.get(portName(id))));
-    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
   }
 
   /** All that the kernel was told is compared at each look: others may have changed it, and nobody tells us. */
