@@ -6,7 +6,7 @@ import { Cluster, describeCluster } from "../lab/cluster.ts";
 import type { Host } from "../lab/host.ts";
 import { image } from "../lab/image.ts";
 import { expectNoLeak } from "../lab/leaks.ts";
-import { createNetwork, createWords, gatewaysOf, overlayStatus } from "../lab/overlay.ts";
+import { createNetwork, createWords, gatewaysOf, overlay, overlayStatus } from "../lab/overlay.ts";
 import { patience } from "../lab/patience.ts";
 import { snapshot } from "../lab/snapshot.ts";
 import { Traffic } from "../lab/traffic.ts";
@@ -165,9 +165,11 @@ describeCluster(2, "a network of ts-overlay with a gateway of its own", () => {
     const { ipv4 } = cluster.lab.underlay.server;
     expect(await execIn(host, own(host), "ping", "-c2", "-W1", "-I", "10.250.0.7", ipv4)).toBeUndefined();
     await host.docker("exec", own(host), "ping", "-c1", "-W3", ipv4);
-    await tcpdump.stop("SIGINT");
+    const echoes = async () => (await said()).match(/ICMP echo/g)?.length ?? 0;
     // The one with the container's own address, and its answer.
-    expect((await said()).match(/ICMP echo/g)).toHaveLength(2);
+    await eventually("tcpdump shows them", async () => (await echoes()) > 1);
+    await tcpdump.stop("SIGINT");
+    expect(await echoes()).toBe(2);
     await host.must([...inside, "ip", "addr", "del", "10.250.0.7/32", "dev", "eth0"]);
   });
 
@@ -225,5 +227,32 @@ describeCluster(2, "a network of ts-overlay with a gateway of its own", () => {
     for (const host of cluster.hosts) await expectNoLeak(host, clean.get(host) ?? []);
     const left = await cluster.keys(on(1), "/portolan/overlay/");
     expect(left.filter((key) => !/\/(hosts|alive)\//.test(key))).toEqual([]);
+  });
+
+  step("takes everything back with purge: links, rules, published ports, and what is in containers", async () => {
+    const host = on(1);
+    const range = gatewaysOf("reval")[0].replace(/0\.1$/, "255.0/24");
+    await createNetwork(host, "reval", ...OWN, "-o", `portolan.service-range=${range}`);
+    const options = ["name=reval", "driver-opt=portolan.service=web", "driver-opt=portolan.publish=8080:80"];
+    await runContainer(host, "web", "--network", options.join(","));
+    const words = await host.inNetworkOf("web");
+    const inside = async () => (await host.must([...words, "nft", "list", "tables"])).match(/portolan\S*/g);
+    const ours = async () => {
+      const links = (await host.must(["ip", "-br", "link"])).match(/^(po|px|pm|ov|oc|pg)-?\w+/gm);
+      const rules = await host.must(["sh", "-c", "nft list tables; iptables-save; ip6tables-save"]);
+      return [...(links ?? []), ...(rules.match(/portolan\S*/gi) ?? [])];
+    };
+    await eventually("the port is led", async () => {
+      const { code } = await on(2).exec(["curl", "-s", "-m2", `http://${host.address.ipv4}:8080/`]);
+      return code === 0;
+    });
+    expect(await ours()).toEqual(expect.arrayContaining(["PORTOLAN-OVERLAY", "portolan-overlay"]));
+    expect(await inside()).toHaveLength(1);
+    await host.stopPlugin("ts-overlay", "SIGKILL");
+    expect(await overlay(host, "purge")).toMatchObject({ code: 0 });
+    expect(await ours()).toEqual([]);
+    expect(await inside()).toBeNull();
+    expect((await host.exec(["ls", "/var/lib/portolan/ts-overlay"])).code).not.toBe(0);
+    expect((await overlay(host, "purge")).stdout).toContain("There was nothing to remove.");
   });
 });
