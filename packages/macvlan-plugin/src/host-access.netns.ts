@@ -87,6 +87,7 @@ inOwnNamespace("host access", () => {
 
   byIpvlan.each(["l2", "l3", "l3s"])(`joins them by ipvlan, too, in mode %s${without}`, async (ipvlan_mode) => {
     await lan[Symbol.asyncDispose]();
+    disk.powerOff();
     flavour = ipvlan;
     try {
       await start();
