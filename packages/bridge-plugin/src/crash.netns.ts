@@ -117,7 +117,7 @@ inOwnNamespace("kill -9", () => {
   ): Promise<number> {
     for (let step = first; step < MOST_STEPS; step += 1) {
       host.life.dieBefore(step);
-      const isThrough = await host.untilDeath(work());
+      const isThrough = await host.life.outlasts(work());
       await host.kill();
       await host.start();
       await then(step);

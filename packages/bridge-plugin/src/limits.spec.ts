@@ -29,7 +29,7 @@ it("a network's limits hold for each of its containers, seen from the bridge's e
 
 it("a container's own options come before the network's", async () => {
   await host.createNetwork("net", { options: RATES });
-  await host.createEndpointWith({ "portolan.rate.out": "unlimited" }, "net", "web", "10.40.0.2/24");
+  await host.createEndpointWith("net", "web", { "portolan.rate.out": "unlimited" }, "10.40.0.2/24");
   expect(limits()).toEqual({ sent: SENT });
   expect(await limiter()).toBeUndefined();
 });
@@ -40,14 +40,14 @@ it("a container of a network without limits has none, unless it is given some", 
   expect(limits()).toBeUndefined();
   expect(status()?.endpoints[0]).toHaveProperty("limits", undefined);
   await host.deleteEndpoint("net", "web");
-  await host.createEndpointWith({ "portolan.rate.in": "10mbit" }, "net", "web", "10.40.0.2/24");
+  await host.createEndpointWith("net", "web", { "portolan.rate.in": "10mbit" }, "10.40.0.2/24");
   expect(limits()).toEqual({ sent: SENT });
 });
 
 it("an option of a container's that we lack is refused, and one of others noted", async () => {
   await host.createNetwork("net");
   const create = (options: Readonly<Record<string, string>>) =>
-    host.createEndpointWith(options, "net", "web", "10.40.0.2/24");
+    host.createEndpointWith("net", "web", options, "10.40.0.2/24");
   await expect(create({ "portolan.rate": "10mbit" })).rejects.toThrow('option "portolan.rate" is unknown');
   await expect(create({ "portolan.rate.in": "much" })).rejects.toThrow('"portolan.rate.in": "much" is not allowed');
   await create({ "com.example.team": "blue" });

@@ -115,7 +115,7 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
     async function atEveryStep(work: () => Promise<unknown>, then: () => Promise<void>, first = 0): Promise<number> {
       for (let step = first; step < MOST_STEPS; step += 1) {
         host.life.dieBefore(step);
-        const isThrough = await host.untilDeath(work());
+        const isThrough = await host.life.outlasts(work());
         await host.kill();
         await host.start();
         await then();

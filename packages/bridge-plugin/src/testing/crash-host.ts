@@ -48,7 +48,7 @@ export class CrashHost extends Calls implements AsyncDisposable {
     const kernel = mortal(this.#kernel, life);
     const places = this.#places;
     this.bridge = await openBridge({ kernel, store, log: silentLogger, patience: NO_PATIENCE, places });
-    await this.untilDeath(this.bridge.start());
+    await life.outlasts(this.bridge.start());
   }
 
   /** `kill -9`, unless that has happened already: sockets close, and nothing else is done. */
@@ -56,18 +56,6 @@ export class CrashHost extends Calls implements AsyncDisposable {
     this.life.end();
     this.#disk.powerOff();
     await this.#kernel?.[Symbol.asyncDispose]();
-  }
-
-  /** @returns whether it came to its end */
-  async untilDeath(work: Promise<unknown>): Promise<boolean> {
-    const working = work.then(
-      () => true,
-      (error: unknown) => {
-        if (!this.life.isOver()) throw error;
-        return false;
-      },
-    );
-    return Promise.race([working, this.life.died.then(() => false)]);
   }
 
   aloneWithNetwork(name: string, work: () => Promise<unknown>): Promise<unknown> {

@@ -40,6 +40,18 @@ export class Life {
     this.#died.resolve(undefined);
   }
 
+  /** @returns whether the work came to its end first @throws what it throws before that */
+  outlasts(work: Promise<unknown>): Promise<boolean> {
+    const working = work.then(
+      () => true,
+      (error: unknown) => {
+        if (!this.#isOver) throw error;
+        return false;
+      },
+    );
+    return Promise.race([working, this.#died.promise.then(() => false)]);
+  }
+
   /**
    * @returns whether this is the step before which it ends; whoever asked has to end it
    * @throws Error when this is the step that fails

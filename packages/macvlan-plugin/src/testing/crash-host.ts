@@ -54,7 +54,7 @@ export class CrashHost extends Calls implements AsyncDisposable {
     const kernel = mortal(this.#kernel, life);
     const parts = { flavour: macvlan, kernel, dhcp: dhcpFor(life), store, log: silentLogger };
     this.lan = await openLan({ ...parts, patience: NO_PATIENCE, leasePatience: { pauseMs: 5 } });
-    await this.untilDeath(this.lan.start());
+    await life.outlasts(this.lan.start());
   }
 
   /** `kill -9`, unless that has happened already: sockets close, and nothing else is done. */
@@ -62,18 +62,6 @@ export class CrashHost extends Calls implements AsyncDisposable {
     this.life.end();
     this.#disk.powerOff();
     await this.#kernel?.[Symbol.asyncDispose]();
-  }
-
-  /** @returns whether it came to its end */
-  async untilDeath(work: Promise<unknown>): Promise<boolean> {
-    const working = work.then(
-      () => true,
-      (error: unknown) => {
-        if (!this.life.isOver()) throw error;
-        return false;
-      },
-    );
-    return Promise.race([working, this.life.died.then(() => false)]);
   }
 
   aloneWithNetwork(name: string, work: () => Promise<unknown>): Promise<unknown> {

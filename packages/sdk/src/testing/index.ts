@@ -9,6 +9,7 @@ export type {
   Life,
   NetworkConformanceOptions,
 } from "./conformance/subject.ts";
+export { DriverCalls, endpointId, networkId, noPorts } from "./driver-calls.ts";
 export { FakeDaemon } from "./fake-daemon.ts";
 export type { Exit, FakeDaemonOptions } from "./fake-daemon.ts";
 export type {
