@@ -41,6 +41,24 @@ export async function freeAddress(journal: Journal, pool: Pool, offset: bigint, 
   return true;
 }
 
+/** Frees what was taken through the pool before `since`, apart from some. @returns how many addresses */
+export async function freeOthers(
+  journal: Journal,
+  pool: Pool,
+  { since, repeated }: { readonly since: number; readonly repeated: ReadonlySet<bigint> },
+  now: number,
+): Promise<number> {
+  const undos: (() => void)[] = [];
+  for (const [offset, slot] of pool.book.slots()) {
+    if (!isHeld(slot) || !pool.took(slot) || slot.since >= since || repeated.has(offset)) continue;
+    undos.push(pool.free(offset, now));
+  }
+  await journal.durable(() => {
+    for (const undo of undos.reverse()) undo();
+  });
+  return undos.length;
+}
+
 export interface Judged {
   readonly suspects: number;
   readonly freedAddresses: number;

@@ -16,8 +16,17 @@ import {
   type RequestPoolRequest,
 } from "@portolan/sdk";
 import type { DefaultPool } from "./addresses/default-pools.ts";
-import { holds, parseAddress, parsePrefix, printAddress, printPrefix, same } from "./addresses/ip.ts";
-import { addPool, applyTold, freeAddress, givePoolAgain, holdAddress, removePool, type Judged } from "./apply.ts";
+import { holds, parseAddress, parsePrefix, printAddress, printPrefix, same, type Prefix } from "./addresses/ip.ts";
+import {
+  addPool,
+  applyTold,
+  freeAddress,
+  freeOthers,
+  givePoolAgain,
+  holdAddress,
+  removePool,
+  type Judged,
+} from "./apply.ts";
 import type { HostView } from "./host.ts";
 import type { Journal } from "./journal.ts";
 import {
@@ -56,6 +65,8 @@ export interface IpamDriverParts {
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly log?: Logger;
+  /** `global`: this host is a swarm's node, and its dockerd may have pools without having told of them at its start. */
+  readonly scope?: "local" | "global";
 }
 
 export class PortolanIpamDriver implements IpamDriver {
@@ -103,6 +114,7 @@ export class PortolanIpamDriver implements IpamDriver {
     const wish = planWish(request);
     if (wish.subnet ?? wish.hint) this.#replay.poolNamed();
     if (wish.options.network !== undefined) return this.#requestSharedPool(wish, wish.options.network, call);
+    if (wish.space === SPACES.global && wish.subnet) await this.#forgetEarlierLead(wish.subnet);
     const hinted = poolsForHint(registry, wish).find(({ id }) => this.#replay.awaits(id));
     if (hinted && this.#replay.claimPool(hinted.id, false)) return replyFor(hinted);
     if (!wish.subnet) this.#replay.dailyWork();
@@ -115,11 +127,25 @@ export class PortolanIpamDriver implements IpamDriver {
     return replyFor(await addPool(registry, journal, record));
   }
 
+  /**
+   * What is held of a subnet in the swarm's space from a time when this manager led before: another may have removed it since,
+   * and if not, all of it is named now.
+   */
+  async #forgetEarlierLead(subnet: Prefix): Promise<void> {
+    const { registry, journal } = this.books;
+    for (let shelf; (shelf = registry.overlapping(SPACES.global, subnet));) {
+      const [pool] = shelf.pools;
+      if (!pool || pool.record.since >= this.#replay.leadSince) return;
+      await removePool(registry, journal, pool, this.#now());
+    }
+  }
+
   /** A pool that is held: given to dockerd's repetition, and to whom its first request may have died unanswered. */
   async #knownPool(known: Pool): Promise<RequestPoolReply> {
     const { registry, journal } = this.books;
     const { space, missed = 0, askedTwice } = known.record;
-    if (this.#replay.claimPool(known.id, space === SPACES.global || missed > 0)) return replyFor(known);
+    const isForgotten = this.#parts.scope === "global" && this.#replay.isUnnamed(known.id, known.record.since);
+    if (this.#replay.claimPool(known.id, space === SPACES.global || missed > 0 || isForgotten)) return replyFor(known);
     const unanswered = known.found && askedTwice === undefined && !known.used;
     if (!unanswered) throw overlapError(this.#shelfOf(known));
     return replyFor(await givePoolAgain(registry, journal, known));
@@ -169,7 +195,10 @@ export class PortolanIpamDriver implements IpamDriver {
     const answered = await this.#withItsGateway(this.#poolOf(request), request);
     const pool = poolMeant(this.books.registry, answered, request.address);
     if (pool !== answered) this.#replay.moveClaim(answered.id, pool.id);
-    if (request.address === undefined) this.#mustBeNew(pool, request);
+    if (request.address === undefined) {
+      this.#mustBeNew(pool, request);
+      await this.#freeUnrestored(pool);
+    }
     if (pool.group === undefined) return this.#giveAddress(pool, answered, request, call);
     const { settled, borrowed } = await this.#shared.prepare(pool, request);
     try {
@@ -210,6 +239,15 @@ export class PortolanIpamDriver implements IpamDriver {
     const parsed = parseAddress(address);
     if (!pool || !holds(pool.subnet, parsed)) return;
     await freeAddress(this.books.journal, pool, parsed.value - pool.subnet.first, this.#now());
+  }
+
+  /** A swarm's manager asks for something new: what it did not name before that was given back while another one led. */
+  async #freeUnrestored(pool: Pool): Promise<void> {
+    const restored = pool.record.space === SPACES.global ? this.#replay.restored(pool.id) : undefined;
+    if (!restored) return;
+    const addresses = await freeOthers(this.books.journal, pool, restored, this.#now());
+    if (addresses > 0)
+      this.#parts.log?.info("freed what the swarm has given back meanwhile", { pool: pool.id, addresses });
   }
 
   get #shared(): SharedPools {

@@ -33,7 +33,8 @@ await runPlugin({ name: "ts-ipam", version, summary, settings, commands: { ...co
     if (quarantined !== undefined)
       logger.error(`the state was damaged and set aside as ${quarantined}: restart dockerd`);
 
-    const driver = new PortolanIpamDriver({ host: new LinuxHost(kernel.routes), log: logger });
+    const { scope } = plugin.settings;
+    const driver = new PortolanIpamDriver({ host: new LinuxHost(kernel.routes), log: logger, scope });
     const locks = new KeyedLocks((ms) => metrics.lockWaited(ms));
     await using server = await serve({ name, ipam: driver, listen, locks, logger, metrics });
     const told = () => ({ ...status(driver), damagedState: quarantined });

@@ -259,4 +259,97 @@ describe("a swarm manager", () => {
     await host.releasePool(pool);
     expect(await host.address(pool, { serial: true })).toBe("10.78.0.3/24");
   });
+
+  it("that leads again has what the swarm has, and not what was given back while another one led", async () => {
+    const host = await IpamHost.start();
+    const wanted = { space: "tsGlobal", pool: "10.78.0.0/28", options: { "portolan.quarantine": "0" } };
+    const pool = await host.pool(wanted);
+    await host.address(pool, { gateway: true, serial: true });
+    for (const last of [2, 3, 4]) expect(await host.address(pool, { serial: true })).toBe(`10.78.0.${last}/28`);
+    // Another one led: 2 and 3 went, and 9 came.
+    host.clock += 1000;
+    await host.pool(wanted);
+    await host.address(pool, { gateway: true, serial: true, address: "10.78.0.1" });
+    for (const address of ["10.78.0.4", "10.78.0.9"]) await host.address(pool, { serial: true, address });
+    host.clock += 1000;
+    const rest = [5, 6, 7, 8, 10, 11, 12, 13, 14, 2, 3];
+    for (const last of rest) expect(await host.address(pool, { serial: true })).toBe(`10.78.0.${last}/28`);
+    await expect(host.address(pool, { serial: true })).rejects.toThrow("no available addresses");
+  });
+});
+
+describe("a manager that begins to lead again", () => {
+  const wanted = { space: "tsGlobal", pool: "10.78.0.0/24" };
+  async function leadsAgain(): Promise<IpamHost> {
+    const host = await IpamHost.start();
+    host.register();
+    const pool = await host.pool(wanted);
+    await host.address(pool, { gateway: true, serial: true });
+    for (const last of [2, 3]) expect(await host.address(pool, { serial: true })).toBe(`10.78.0.${last}/24`);
+    host.clock += 60_000;
+    host.register();
+    return host;
+  }
+
+  it("has a subnet for another network, since the one that had it was removed while another manager led", async () => {
+    const host = await leadsAgain();
+    const pool = await host.pool({ ...wanted, pool: "10.78.0.0/23" });
+    expect(await host.address(pool, { gateway: true, serial: true })).toBe("10.78.0.1/23");
+    expect(await host.address(pool, { serial: true })).toBe("10.78.0.2/23");
+    await expect(host.pool(wanted)).rejects.toThrow("Pool overlaps");
+  });
+
+  it("has what it names of the network that is still there, and nothing else", async () => {
+    const host = await leadsAgain();
+    const pool = await host.pool(wanted);
+    expect(await host.address(pool, { gateway: true, serial: true, address: "10.78.0.1" })).toBe("10.78.0.1/24");
+    for (const address of ["10.78.0.3", "10.78.0.4"]) await host.address(pool, { serial: true, address });
+    for (const last of [2, 5]) expect(await host.address(pool, { serial: true })).toBe(`10.78.0.${last}/24`);
+  });
+
+  it("loses nothing of what it holds while nobody asks for its subnet, as when only the plugin was started again", async () => {
+    const host = await leadsAgain();
+    await expect(host.address("tsGlobal/10.78.0.0/24" as PoolId, "10.78.0.2")).rejects.toThrow("already in use");
+    await host.restart();
+    host.register();
+    const pool = await host.pool(wanted);
+    await expect(host.address(pool, { gateway: true, serial: true })).rejects.toThrow("Pool overlaps");
+  });
+});
+
+describe("a node of a swarm", () => {
+  const subnet = { pool: "10.78.0.0/24" };
+  async function crashed(scope: "local" | "global"): Promise<IpamHost> {
+    const host = await IpamHost.start({ scope });
+    host.register();
+    const pool = await host.pool(subnet);
+    await host.address(pool, { gateway: true, address: "10.78.0.1" });
+    await host.address(pool, "10.78.0.4");
+    await host.restart();
+    host.clock += 1000;
+    host.register();
+    // A swarm takes its time to place tasks, and the host's own networks do not wait for that.
+    host.clock += 60_000;
+    await host.address(await host.pool("10.1.0.0/24"));
+    return host;
+  }
+
+  it("gets a network's pool again after a crash of dockerd, which names no network of a swarm at its start", async () => {
+    const host = await crashed("global");
+    const pool = await host.pool(subnet);
+    expect(await host.address(pool, { gateway: true, address: "10.78.0.1" })).toBe("10.78.0.1/24");
+    expect(await host.address(pool, "10.78.0.4")).toBe("10.78.0.4/24");
+    expect(await host.address(pool, "10.78.0.5")).toBe("10.78.0.5/24");
+    await expect(host.pool(subnet)).rejects.toThrow("Pool overlaps");
+    await host.releasePool(pool);
+    expect(await host.pool(subnet)).toBe(pool);
+  });
+
+  it("gives it to nobody who wants another gateway, nor to anybody else's on a host that serves no swarm", async () => {
+    const node = await crashed("global");
+    const pool = await node.pool(subnet);
+    await expect(node.address(pool, { gateway: true })).rejects.toThrow("Pool overlaps");
+    const host = await crashed("local");
+    await expect(host.pool(subnet)).rejects.toThrow("Pool overlaps");
+  });
 });

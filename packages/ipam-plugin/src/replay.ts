@@ -9,11 +9,17 @@
 // 3. Within it each pool is repeated once and each address once. A second request for it is a new one, and refused.
 // 4. A pool's repetition names the gateway that is held. When the next request for it leaves the gateway to us or names
 //    another, it was a new network after all: it is refused then, and the release that follows changes nothing.
+// 5. A swarm's manager that begins to lead names all that the swarm has, and only then asks for what is new. What this
+//    book has beyond that was given back while another manager led.
+//    A registration long after our own start is such a manager's: dockerd's other ones come when it or we start.
+// 6. A node of a swarm forgets the swarm's networks when its dockerd dies, and asks for their pools when it needs them.
 // Apart from starts of dockerd: a pool from which nobody ever took an address, found on disk by a plugin that was
 // started again, may be one whose request died unanswered. The same request gets it again, once (driver.ts).
 import type { PoolId } from "@portolan/sdk";
 
 const IDLE_MS = 30_000;
+/** After our start dockerd registers us, several times in a swarm; later than this only a manager that begins to lead does. */
+const SETTLED_MS = 30_000;
 
 /** Questions for the address spaces before each pool: 26 asks none, 20.10 one when it registers, 28 one each time. */
 const PACES = [/^0*$/, /^10*$/, /^1*$/];
@@ -25,6 +31,10 @@ interface Claim {
   tentative: boolean;
   /** Not bound to the start of dockerd: a swarm manager repeats when it likes. */
   readonly lasting: boolean;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** What it left unnamed has been looked at. */
+  judged: boolean;
 }
 
 /** A repetition that was complete, for it ended with dockerd's daily work. */
@@ -39,7 +49,9 @@ export class Replay {
   readonly #now: () => number;
   readonly #told: (told: Told) => void;
   readonly #claims = new Map<PoolId, Claim>();
+  readonly #born: number;
   #since = 0;
+  #leadSince = 0;
   #open = false;
   #lastVerb = 0;
   #asked = 0;
@@ -50,12 +62,14 @@ export class Replay {
   constructor(now: () => number, told: (told: Told) => void) {
     this.#now = now;
     this.#told = told;
+    this.#born = now();
   }
 
   /** dockerd asked for our capabilities: it starts. */
   registered(): void {
     this.#claims.clear();
     this.#since = this.#lastVerb = this.#now();
+    if (this.#since - this.#born > SETTLED_MS) this.#leadSince = this.#since;
     this.#open = true;
     this.#asked = 0;
     this.#pace = "";
@@ -95,8 +109,29 @@ export class Replay {
    */
   claimPool(id: PoolId, lasting: boolean): boolean {
     if (!lasting && (this.#claims.has(id) || !this.#ongoing())) return false;
-    this.#claims.set(id, { repeated: new Set(), tentative: true, lasting });
+    this.#claims.set(id, { repeated: new Set(), tentative: true, lasting, at: this.#now(), judged: false });
     return true;
+  }
+
+  /** When this host's manager certainly began to lead and to name all that the swarm has; in milliseconds since 1970, or 0. */
+  get leadSince(): number {
+    return this.#leadSince;
+  }
+
+  /** Whether dockerd has been registered since `moment` and has not named the pool: it knows of no network with it. */
+  isUnnamed(id: PoolId, moment: number): boolean {
+    return moment < this.#since && !this.#claims.has(id);
+  }
+
+  /**
+   * What a swarm's manager has repeated of a pool, when it begins with what is new: once for each repetition.
+   * @returns undefined while the pool was not repeated
+   */
+  restored(id: PoolId): { readonly since: number; readonly repeated: ReadonlySet<bigint> } | undefined {
+    const claim = this.#claims.get(id);
+    if (!claim?.lasting || claim.tentative || claim.judged) return undefined;
+    claim.judged = true;
+    return { since: claim.at, repeated: claim.repeated };
   }
 
   /** The pool claimed last turns out to be another one, made for the same hint. */

@@ -1,9 +1,16 @@
 // The settings that ts-ipam has beside those of every plugin.
-import { storeSettings } from "@portolan/sdk";
+import { oneOf, storeSettings } from "@portolan/sdk";
 import { DEFAULT_IPV4, parseDefaultPools } from "./addresses/default-pools.ts";
 import { defaultPools } from "./options.ts";
 
 export const settings = {
+  scope: {
+    flag: "scope",
+    value: "SCOPE",
+    type: oneOf("local", "global"),
+    default: "local",
+    help: "global: this host is a node of a swarm whose networks have their addresses from here; local: its own only.",
+  },
   defaultPools: {
     flag: "default-pool",
     value: "POOL",

@@ -42,6 +42,8 @@ export class IpamHost {
   name = "one";
   /** What tells this machine from others of its name; the name itself when left out. */
   machine: string | undefined;
+  /** `global` on a swarm's node. */
+  scope: "local" | "global" = "local";
   /** How long this host waits for another, in milliseconds. */
   patience = 50;
   /** Answers to the questions that need no records. */
@@ -52,7 +54,9 @@ export class IpamHost {
   driver!: PortolanIpamDriver;
 
   static async start(
-    settings: Partial<Pick<IpamHost, "taken" | "defaultPools" | "wire" | "name" | "patience" | "machine">> = {},
+    settings: Partial<
+      Pick<IpamHost, "taken" | "defaultPools" | "wire" | "name" | "patience" | "machine" | "scope">
+    > = {},
   ): Promise<IpamHost> {
     const host = Object.assign(new IpamHost(), settings);
     await host.#open();
@@ -76,6 +80,7 @@ export class IpamHost {
         taken: (family) => Promise.resolve(this.taken.map(parsePrefix).filter((prefix) => prefix.family === family)),
       },
       now: () => this.clock,
+      scope: this.scope,
     });
     if (this.wire) {
       this.shared = await SharedPools.open(
