@@ -5,6 +5,7 @@ import {
   Cidr,
   PluginError,
   Undo,
+  type AllocateNetworkRequest,
   type CallContext,
   type CreateEndpointReply,
   type CreateEndpointRequest,
@@ -14,12 +15,14 @@ import {
   type JoinRequest,
   type KeyedLocks,
   type Logger,
+  type NetworkCapabilities,
   type NetworkDriver,
   type NetworkRequest,
   type ProgramExternalConnectivityRequest,
 } from "@portolan/sdk";
 import { StoreAway, type SharedStore } from "@portolan/state";
 import { applyEndpoint, removeLink } from "./apply.ts";
+import { allocate, free } from "./cluster/allocation.ts";
 import { announce, withdraw } from "./cluster/announce.ts";
 import { join } from "./cluster/membership.ts";
 import type { Encryption } from "./encryption/encryption.ts";
@@ -27,6 +30,7 @@ import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
+import { allocatedOptions, isOfSwarm, mustBeInScope, planAllocation, type Scope } from "./plan-swarm.ts";
 import { mustBeAbleTo, planEndpoint, planJoin, planNetwork, refusePorts } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
@@ -48,20 +52,36 @@ export interface DriverParts {
   readonly uplink: () => Promise<Uplink>;
   /** Where this host answers the names of all its networks. */
   readonly linkLocal: string;
+  /** Whose networks are served: this host's own, or a swarm's. */
+  readonly scope: Scope;
 }
 
 export class OverlayDriver implements NetworkDriver {
-  readonly capabilities = { scope: "local", connectivityScope: "local" } as const;
   readonly #parts: DriverParts;
 
   constructor(parts: DriverParts) {
     this.#parts = parts;
   }
 
+  get capabilities(): NetworkCapabilities {
+    const { scope } = this.#parts;
+    return { scope, connectivityScope: scope };
+  }
+
+  /** On a swarm's manager, when the network is created and whenever a manager begins to lead. */
+  async allocateNetwork(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
+    return allocatedOptions(request, await allocate(this.#parts.store, planAllocation(request)));
+  }
+
+  freeNetwork({ networkId }: NetworkRequest): Promise<void> {
+    return free(this.#parts.store, networkId);
+  }
+
   createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
-    const { store, networks, records, removal, encryption, host, log } = this.#parts;
+    const { store, networks, records, removal, encryption, host, log, scope } = this.#parts;
     return this.#aloneWithNetworks(call, async () => {
       const id = request.networkId;
+      mustBeInScope(id, scope);
       const uplink = await this.#parts.uplink();
       // Asking loads a module: not for networks that need none.
       const refusal = "encrypted" in request.options.driverOpts ? await encryption.refusal() : undefined;
@@ -89,6 +109,8 @@ export class OverlayDriver implements NetworkDriver {
             hint: "Remove it and create it again: docker network rm.",
           });
         }
+        // dockerd keeps nothing of a swarm's network: if it died, it asks anew, and knows none of the endpoints of before.
+        if (isOfSwarm(id)) for (const endpoint of records.endpointsOf(id)) await removal.endpoint(endpoint);
         await networks.bringUp(before, undo);
         undo.commit();
         return;

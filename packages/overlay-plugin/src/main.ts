@@ -22,7 +22,7 @@ const description = { name: "ts-overlay", version, summary, settings, commands: 
 await runPlugin(description, async (plugin) => {
   const { name, logger, metrics, listen } = plugin;
   const { stateDir, admin, hostName: host, vtep, wireguardPort, dockerSocket } = plugin.settings;
-  const { dnsAddress: linkLocal, hostDns: hostStub } = plugin.settings;
+  const { dnsAddress: linkLocal, hostDns: hostStub, scope } = plugin.settings;
   try {
     await using kernel = await openKernel({ forwardChain: FORWARD_CHAIN });
     const { store, quarantined } = await openStore({ path: join(stateDir, "state.db"), schema });
@@ -30,12 +30,14 @@ await runPlugin(description, async (plugin) => {
     if (quarantined !== undefined) logger.error(`the state was damaged and set aside as ${quarantined}`);
     const access = storeAccess(plugin.settings);
     const alone = access === undefined;
+    if (alone && scope === "global")
+      throw new UsageError("--scope global needs --store: a swarm's nodes tell each other nothing of containers");
     await using shared = alone
       ? new SharedMemory().connect("this host alone")
       : new EtcdStore({ ...access, root: "/portolan/overlay/" });
     await using overlay = await openOverlay({
       ...{ kernel, store, shared, alone, host, vtep, wireguardPort },
-      ...{ linkLocal, hostStub, dockerSocket, log: logger, metrics },
+      ...{ linkLocal, hostStub, dockerSocket, scope, log: logger, metrics },
     });
     const { driver, locks } = overlay;
 

@@ -15,6 +15,9 @@ import {
 } from "@portolan/sdk";
 import { LARGEST_VNI } from "./cluster/vni.ts";
 
+/** Of a swarm's network its manager fills it in for all nodes. */
+export const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
+
 /** The built-in driver reads a list, one for each subnet; ours has one for the network, which is the first. */
 const vnis: OptionType<readonly number[]> = {
   allowed: `numbers from 1 to ${LARGEST_VNI}, separated by commas, of which the first is taken`,
@@ -56,7 +59,7 @@ export const networkOptions = optionTable(
       help: "Largest packet of containers, in bytes. The same on all hosts.",
     }),
     vnis: option({
-      keys: ["com.docker.network.driver.overlay.vxlanid_list"],
+      keys: [VNIS],
       type: vnis,
       defaultText: "a free one",
       help: "The network's number on the wire (VNI). No two networks of the cluster have the same.",

@@ -16,6 +16,7 @@ import { learnInto } from "./names/learn.ts";
 import { listen } from "./names/resolver.ts";
 import { Resolvers } from "./names/resolvers.ts";
 import { Networks } from "./networks.ts";
+import type { Scope } from "./plan-swarm.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
 import { Records, type HostRecord } from "./records.ts";
 import { Removal } from "./removal.ts";
@@ -36,6 +37,8 @@ export interface OverlayOptions {
   readonly vtep?: string | undefined;
   /** Where this host answers the names of all its networks; an IPv4 address. */
   readonly linkLocal: string;
+  /** Whose networks are served: this host's own, or a swarm's. */
+  readonly scope?: Scope;
   /** Whether this host itself may ask for names. */
   readonly hostStub?: boolean;
   /** Docker's own, where containers' names are to be learned from it. */
@@ -70,7 +73,7 @@ export interface Overlay extends AsyncDisposable {
 /** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
 export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const { kernel, store, shared, alone, host, linkLocal, log, metrics, patience } = options;
-  const { wireguardPort = WIREGUARD_PORT, quietMs } = options;
+  const { wireguardPort = WIREGUARD_PORT, quietMs, scope = "local" } = options;
   const records = await Records.load(store);
   const uplink = () => findUplink(kernel, options.vtep, alone);
   const { vtep } = await uplink();
@@ -105,7 +108,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
           log,
         });
   const reconciler: Reconciler = new Reconciler({
-    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, locks, log, patience },
+    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, locks, log, patience, scope },
   });
   const told = {
     ...{ host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
@@ -125,6 +128,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       host,
       uplink,
       linkLocal,
+      scope,
     }),
     locks,
     async start() {

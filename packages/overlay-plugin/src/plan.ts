@@ -99,7 +99,8 @@ export function mustBeAbleTo(cannotEncrypt: string | undefined): void {
   });
 }
 
-function mustBeAnAge(rekey: number | undefined, encrypted: boolean | undefined): void {
+/** @throws PluginError */
+export function mustBeAnAge(rekey: number | undefined, encrypted: boolean | undefined): void {
   if (rekey === undefined) return;
   if (encrypted !== true) throw new PluginError('option "portolan.rekey": only an encrypted network has keys');
   if (rekey === 0 || rekey >= LEAST_REKEY) return;
@@ -114,7 +115,8 @@ function planSubnets({ options, ipv4, ipv6 }: CreateNetworkRequest): readonly st
   return [...(enableIPv4 ? [planSubnet(4, ipv4)] : []), ...(enableIPv6 ? [planSubnet(6, ipv6)] : [])];
 }
 
-function planSubnet(family: Family, [data, ...more]: readonly IpamData[]): string {
+/** @throws PluginError */
+export function planSubnet(family: Family, [data, ...more]: readonly IpamData[]): string {
   if (more.length > 0) {
     throw new PluginError("a network has one subnet for each family", { hint: `Give one --subnet for IPv${family}.` });
   }

@@ -20,9 +20,11 @@ import type { Presence } from "./cluster/presence.ts";
 import type { Encryption } from "./encryption/encryption.ts";
 import { isTunnelId } from "./encryption/own-tunnels.ts";
 import { endpointLayout } from "./layout.ts";
+import { isAllocated } from "./cluster/allocation.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { bridgeName, idInAlias, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
+import { isOfSwarm, type Scope } from "./plan-swarm.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import { hostKey } from "./cluster/keys.ts";
@@ -39,6 +41,7 @@ export interface ReconcilerParts {
   readonly removal: Removal;
   readonly locks: KeyedLocks;
   readonly log: Logger;
+  readonly scope: Scope;
   readonly patience?: Patience | undefined;
 }
 
@@ -53,6 +56,8 @@ export class Reconciler implements AsyncDisposable {
   readonly #parts: ReconcilerParts;
   readonly #patience: Patience;
   readonly #undertaker: Undertaker<EndpointRecord>;
+  /** Networks that no swarm has any more, since when that is known. */
+  readonly #freed = new Map<NetworkId, number>();
   readonly #troubles = new Map<NetworkId, string>();
   #clusterTrouble: string | undefined;
   #strays: readonly string[] = [];
@@ -155,6 +160,7 @@ export class Reconciler implements AsyncDisposable {
     }
     for (const carrier of networks.carriers.values()) await this.#repair(carrier);
     await this.#undertaker.look(records.endpoints, ({ id }) => signOfDeath(links.get(portName(id))));
+    if (this.#parts.scope === "global") await this.#removeTheFreed();
   }
 
   /** All that the kernel was told is compared at each look: others may have changed it, and nobody tells us. */
@@ -259,6 +265,29 @@ export class Reconciler implements AsyncDisposable {
         const record = records.network(id);
         if (record?.progress === "removing" && (await removal.network(record)))
           log.info("removed the network at last", { network: id });
+      });
+    }
+  }
+
+  /** A swarm's networks that were removed while dockerd here was away: it has forgotten them, and says so to nobody. */
+  async #removeTheFreed(): Promise<void> {
+    const { store, records, removal, log } = this.#parts;
+    const now = performance.now();
+    const known = new Map(this.#freed);
+    this.#freed.clear();
+    const isIdle = (id: NetworkId) => records.network(id)?.progress === "made" && records.endpointsOf(id).length === 0;
+    for (const { id } of records.networks) {
+      if (!isOfSwarm(id) || !isIdle(id)) continue;
+      // While nobody knows, nothing is removed.
+      if (await isAllocated(store, id).catch(() => true)) continue;
+      const since = known.get(id);
+      this.#freed.set(id, since ?? now);
+      if (since === undefined || now - since < this.#patience.homeMs) continue;
+      await this.#aloneWithNetwork(id, async () => {
+        const record = records.network(id);
+        if (!record || !isIdle(id)) return;
+        log.warn("removing a network that the swarm has no more", { network: id });
+        await removal.network(record);
       });
     }
   }

@@ -1,8 +1,15 @@
 // The settings that ts-overlay has beside those of every plugin.
-import { address, boolean, integer, path, storeSettings } from "@portolan/sdk";
+import { address, boolean, integer, oneOf, path, storeSettings } from "@portolan/sdk";
 
 export const settings = {
   ...storeSettings,
+  scope: {
+    flag: "scope",
+    value: "SCOPE",
+    type: oneOf("local", "global"),
+    default: "local",
+    help: "global: networks are a swarm's, as a managed plugin and with --store; local: this host's own.",
+  },
   dnsAddress: {
     flag: "dns-address",
     value: "ADDRESS",

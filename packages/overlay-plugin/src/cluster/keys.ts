@@ -29,8 +29,20 @@ export interface NetworkEntry extends Agreement {
   readonly members: readonly string[];
 }
 
-/** `vnis/<6 hex digits>`: made and removed together with its network. */
+/** `vnis/<6 hex digits>`: made with its network or its allocation, and removed with the last of the two. */
 export interface VniEntry {
+  readonly network: string;
+}
+
+/** `networks/<name>/allocated`: a swarm has the network, whether any host carries it or not, and its number with it. */
+export interface AllocationEntry {
+  /** Docker's id, the same on all nodes. */
+  readonly id: string;
+  readonly vni: number;
+}
+
+/** `swarm/<id>`: made and removed together with the allocation, since Docker gives a network back by its id alone. */
+export interface SwarmEntry {
   readonly network: string;
 }
 
@@ -91,6 +103,9 @@ export const vniKey = (vni: number) => `vnis/${vni.toString(16).padStart(6, "0")
 /** What begins all keys of a network. */
 export const networkRoot = (network: string) => `${NETWORKS}${network}/`;
 export const agreedKey = (network: string) => `${networkRoot(network)}agreed`;
+export const allocatedKey = (network: string) => `${networkRoot(network)}allocated`;
+/** @param id Docker's, of a swarm's network */
+export const swarmKey = (id: string) => `swarm/${id}`;
 export const endpointKey = (network: string, address: string) => `${networkRoot(network)}endpoints/${address}`;
 
 export const serviceKey = (network: string, service: string) => `${networkRoot(network)}services/${service}`;
@@ -135,4 +150,14 @@ export function asService(value: unknown): ServiceEntry | undefined {
 export function asNetwork(value: unknown): NetworkEntry | undefined {
   const entry = value as Partial<NetworkEntry> | null | undefined;
   return typeof entry?.vni === "number" && Array.isArray(entry.members) ? (entry as NetworkEntry) : undefined;
+}
+
+export function asAllocation(value: unknown): AllocationEntry | undefined {
+  const entry = value as Partial<AllocationEntry> | null | undefined;
+  return typeof entry?.id === "string" && typeof entry.vni === "number" ? (entry as AllocationEntry) : undefined;
+}
+
+export function asSwarmNetwork(value: unknown): SwarmEntry | undefined {
+  const entry = value as Partial<SwarmEntry> | null | undefined;
+  return typeof entry?.network === "string" ? { network: entry.network } : undefined;
 }

@@ -3,6 +3,8 @@ import { PluginError } from "@portolan/sdk";
 import type { Condition, SharedStore } from "@portolan/state";
 import {
   agreedKey,
+  allocatedKey,
+  asAllocation,
   asEndpoint,
   asNetwork,
   networkRoot,
@@ -14,6 +16,7 @@ import {
 } from "./keys.ts";
 import { releaseAddresses } from "./mesh-address.ts";
 import { leaveService } from "./services.ts";
+import { unchanged } from "./unchanged.ts";
 import { candidateVni } from "./vni.ts";
 
 /** What a host asks for; what it leaves open is as the cluster has it, or as `defaults` say when it is the first. */
@@ -60,28 +63,39 @@ export async function join(
       if (await store.transact([{ key, revision: found.revision }], [{ key, value: joined }])) return joined;
       continue;
     }
-    const vni = wish.vni ?? candidateVni(wish.name, attempt);
+    const allocated = await store.get(allocatedKey(wish.name));
+    const vni = wish.vni ?? asAllocation(allocated?.value)?.vni ?? candidateVni(wish.name, attempt);
+    const held = await store.get(vniKey(vni));
+    const holder = held?.value as VniEntry | undefined;
+    if (held && holder?.network !== wish.name) {
+      if (wish.vni !== undefined) throw numberIsTaken(vni, holder?.network);
+      attempt += 1;
+      continue;
+    }
     const entry: NetworkEntry = { ...agreementOf(vni, { ...defaults, ...wish }), members: [host] };
     const claim: VniEntry = { network: wish.name };
     const conditions: Condition[] = [
       { key, absent: true },
-      { key: vniKey(vni), absent: true },
+      unchanged(vniKey(vni), held),
+      unchanged(allocatedKey(wish.name), allocated),
     ];
     const writes = [
       { key, value: entry },
       { key: vniKey(vni), value: claim },
     ];
     if (await store.transact(conditions, writes)) return entry;
-    const holder = (await store.get(vniKey(vni)))?.value as VniEntry | undefined;
-    if (!holder || holder.network === wish.name) continue;
-    if (wish.vni !== undefined) {
-      throw new PluginError(`the VNI ${vni} is the network ${holder.network}'s`, {
-        hint: "Choose another one for com.docker.network.driver.overlay.vxlanid_list, or leave the option out.",
-      });
-    }
-    attempt += 1;
   }
-  throw new PluginError(`found no free VNI for the network ${wish.name}`, {
+  throw noFreeVni(wish.name);
+}
+
+export function numberIsTaken(vni: number, network: string | undefined): PluginError {
+  return new PluginError(`the VNI ${vni} is ${network === undefined ? "taken" : `the network ${network}'s`}`, {
+    hint: "Choose another one for com.docker.network.driver.overlay.vxlanid_list, or leave the option out.",
+  });
+}
+
+export function noFreeVni(network: string): PluginError {
+  return new PluginError(`found no free VNI for the network ${network}`, {
     hint: "Choose one: -o com.docker.network.driver.overlay.vxlanid_list=…",
   });
 }
@@ -109,7 +123,10 @@ function agreementOf(vni: number, wish: NetworkWish & Defaults): Agreement {
   };
 }
 
-/** Takes a host out, with whatever it had there; the last one takes the network with it. @throws StoreAway */
+/**
+ * Takes a host out, with whatever it had there; the last one takes the network with it, and its number unless a swarm has it.
+ * @throws StoreAway
+ */
 export async function leave(store: SharedStore, host: string, name: string): Promise<void> {
   const key = agreedKey(name);
   await releaseAddresses(store, host, name);
@@ -125,15 +142,21 @@ export async function leave(store: SharedStore, host: string, name: string): Pro
     const entry = asNetwork(found?.value);
     if (!found || !entry?.members.includes(host)) return;
     const members = entry.members.filter((member) => member !== host);
-    const condition = { key, revision: found.revision };
-    const writes =
-      members.length > 0
-        ? [{ key, value: { ...entry, members } }]
-        : [
-            { key, value: undefined },
-            { key: vniKey(entry.vni), value: undefined },
-          ];
-    if (await store.transact([condition], writes)) return;
+    if (members.length > 0) {
+      const writes = [{ key, value: { ...entry, members } }];
+      if (await store.transact([{ key, revision: found.revision }], writes)) return;
+      continue;
+    }
+    const allocated = await store.get(allocatedKey(name));
+    const conditions = [{ key, revision: found.revision }, unchanged(allocatedKey(name), allocated)];
+    const gone = [key, ...(asAllocation(allocated?.value) ? [] : [vniKey(entry.vni)])];
+    if (
+      await store.transact(
+        conditions,
+        gone.map((each) => ({ key: each, value: undefined })),
+      )
+    )
+      return;
   }
 }
 

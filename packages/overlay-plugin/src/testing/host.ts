@@ -15,6 +15,7 @@ import { openOverlay, type Overlay } from "../overlay.ts";
 import { decide } from "../names/answer.ts";
 import type { ListenAt } from "../names/resolver.ts";
 import type { Zone } from "../names/zone.ts";
+import type { Scope } from "../plan-swarm.ts";
 import type { Patience } from "../reconcile.ts";
 import { schema } from "../records.ts";
 
@@ -38,10 +39,12 @@ export class TestHost implements AsyncDisposable {
   readonly #listening = new Map<string, { readonly zone: Zone; readonly at: ListenAt }>();
   overlay!: Overlay;
   patience = NO_PATIENCE;
+  readonly scope: Scope;
 
-  private constructor(shared: SharedStore, name: string) {
+  private constructor(shared: SharedStore, name: string, scope: Scope) {
     this.name = name;
     this.shared = shared;
+    this.scope = scope;
   }
 
   /** Of a host whose store is in memory. */
@@ -51,12 +54,12 @@ export class TestHost implements AsyncDisposable {
   }
 
   /** @param number the last part of the address that others send to */
-  static boot(memory: SharedMemory, name: string, number: number): Promise<TestHost> {
-    return TestHost.bootOn(memory.connect(name), name, number);
+  static boot(memory: SharedMemory, name: string, number: number, scope: Scope = "local"): Promise<TestHost> {
+    return TestHost.bootOn(memory.connect(name), name, number, scope);
   }
 
-  static async bootOn(shared: SharedStore, name: string, number: number): Promise<TestHost> {
-    const host = new TestHost(shared, name);
+  static async bootOn(shared: SharedStore, name: string, number: number, scope: Scope = "local"): Promise<TestHost> {
+    const host = new TestHost(shared, name, scope);
     await host.kernel.links.createBridge({ name: "eth0", up: true });
     await host.kernel.addresses.add("eth0", `192.0.2.${number}/24`);
     host.kernel.routes.extra.push({ destination: "0.0.0.0/0", via: "192.0.2.254", link: "eth0", table: 254 });
@@ -75,6 +78,7 @@ export class TestHost implements AsyncDisposable {
       log: silentLogger,
       linkLocal: "169.254.53.53",
       listen: this.#listen,
+      scope: this.scope,
     };
     this.overlay = await openOverlay({ ...parts, patience: this.patience, quietMs: 50 });
     await this.overlay.start();

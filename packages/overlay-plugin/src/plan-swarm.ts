@@ -1,0 +1,44 @@
+// What is particular to a swarm's networks: their manager's request, what it answers for all nodes, and whose a network is.
+import { PluginError, type AllocateNetworkRequest, type NetworkId } from "@portolan/sdk";
+import type { AllocationWish } from "./cluster/allocation.ts";
+import { networkOptions, VNIS } from "./options.ts";
+import { mustBeAnAge, planSubnet } from "./plan.ts";
+import { checkRanges } from "./services/ranges.ts";
+
+/** Whose networks are served: this host's own, or a swarm's. */
+export type Scope = "local" | "global";
+
+/**
+ * A swarm's network as its manager asks for it, with no node in mind. What only a node can know is refused there.
+ * @throws PluginError
+ */
+export function planAllocation({ networkId: id, options, ipv4, ipv6 }: AllocateNetworkRequest): AllocationWish {
+  const { name = id, vnis: [vni] = [], encrypted, rekey, serviceRanges } = networkOptions.parse(options).values;
+  mustBeAnAge(rekey, encrypted);
+  // Docker 20.10 and 26.1 list both families as IPv4.
+  if ([...ipv4, ...ipv6].some(({ pool }) => pool?.family === 6)) {
+    throw new PluginError("a swarm's network of another driver than Docker's own has no IPv6", {
+      hint: "Create it with one --subnet, of IPv4: Docker gives each node's containers IPv6 addresses that other nodes' have, too.",
+    });
+  }
+  const subnet = planSubnet(4, ipv4);
+  const taken = ipv4.flatMap(({ gateway }) => (gateway ? [gateway.address] : []));
+  if (serviceRanges) checkRanges(serviceRanges, [subnet], taken);
+  return { id, name, ...(vni !== undefined && { vni }) };
+}
+
+/** What the nodes get in place of the user's options. */
+export function allocatedOptions({ options }: AllocateNetworkRequest, vni: number): Readonly<Record<string, string>> {
+  return { ...options, [VNIS]: String(vni) };
+}
+
+/** Docker's own of a network that a swarm has: 25 digits of base 36, where a host's own networks have 64 hexadecimal ones. */
+export const isOfSwarm = (network: NetworkId) => /^[0-9a-z]{25}$/.test(network);
+
+/** @throws PluginError for a network that is no swarm's where only a swarm's are served */
+export function mustBeInScope(network: NetworkId, scope: Scope): void {
+  if (scope === "local" || isOfSwarm(network)) return;
+  throw new PluginError("this ts-overlay serves a swarm, and the network is none of a swarm's", {
+    hint: "Create it on a manager of the swarm, or start ts-overlay with PORTOLAN_SCOPE=local: docs/swarm.md.",
+  });
+}

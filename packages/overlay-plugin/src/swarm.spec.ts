@@ -1,0 +1,150 @@
+// A swarm's networks: allocated by whichever manager leads, made on a node when a task lands there, and forgotten by dockerd
+// whenever it dies. The requests are those that were recorded from Docker.
+import { Cidr, type AllocateNetworkRequest, type CallContext, type NetworkId } from "@portolan/sdk";
+import { SharedMemory } from "@portolan/state";
+import { endpointId, TestHost } from "./testing/host.ts";
+
+const ID = "m2j5ukvxgbymlhffft0qmx9g2" as NetworkId;
+const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
+const nothing = { exposedPorts: [], portMap: [], noProxy6To4: false, other: {} };
+const call: CallContext = { verb: "test", call: 1, signal: new AbortController().signal, unknownFields: new Map() };
+
+let memory: SharedMemory;
+let manager: TestHost;
+let worker: TestHost;
+beforeEach(async () => {
+  memory = new SharedMemory();
+  manager = await TestHost.boot(memory, "manager", 1, "global");
+  worker = await TestHost.boot(memory, "worker", 2, "global");
+});
+afterEach(async () => {
+  await manager[Symbol.asyncDispose]();
+  await worker[Symbol.asyncDispose]();
+});
+
+const pool = (space: string, ...subnets: string[]) =>
+  subnets.map((subnet) => ({
+    ...{ addressSpace: space, pool: Cidr.parse(subnet), auxAddresses: {} },
+    gateway: Cidr.parse(subnet.replace(/0\//, "1/")),
+  }));
+function allocation(
+  options: Readonly<Record<string, string>> = {},
+  ...subnets: readonly string[]
+): AllocateNetworkRequest {
+  return { networkId: ID, options, ipv4: pool("", ...(subnets.length > 0 ? subnets : ["10.78.0.0/24"])), ipv6: [] };
+}
+const allocate = (host: TestHost, request = allocation()) => host.overlay.driver.allocateNetwork(request);
+const create = (host: TestHost, driverOpts: Readonly<Record<string, string>>, networkId = ID) =>
+  host.overlay.driver.createNetwork(
+    {
+      ...{ networkId, ipv4: pool("tsLocal", "10.78.0.0/24"), ipv6: [] },
+      options: { enableIPv4: true, enableIPv6: false, internal: false, driverOpts, other: {} },
+    },
+    call,
+  );
+async function attach(host: TestHost, name: string, number: number): Promise<void> {
+  const ids = { networkId: ID, endpointId: endpointId(name) };
+  const address = Cidr.parse(`10.78.0.${number}/24`);
+  const options = { ...nothing, dnsServers: [], driverOpts: {} };
+  await host.overlay.driver.createEndpoint({ ...ids, interface: { address }, options }, call);
+  await host.joinOnly(ids, name);
+  host.enterSandbox(ids, name);
+}
+const remove = (host: TestHost) => host.overlay.driver.deleteNetwork({ networkId: ID }, call);
+const addresses = () => memory.keys.flatMap((key) => /endpoints\/(.*)$/.exec(key)?.[1] ?? []);
+const left = () => memory.keys.filter((key) => !/^(hosts|alive)\//.test(key));
+
+it("is a driver of global scope, whose containers reach each other everywhere", () => {
+  expect(manager.overlay.driver.capabilities).toEqual({ scope: "global", connectivityScope: "global" });
+});
+
+describe("a swarm's network", () => {
+  it("has its number from its manager, which adds it to what the user wrote, the same one when another manager asks", async () => {
+    const told = await allocate(manager, allocation({ "portolan.peer-timeout": "5m", "com.example.color": "red" }));
+    const { [VNIS]: vni, ...given } = told;
+    expect(given).toEqual({ "portolan.peer-timeout": "5m", "com.example.color": "red" });
+    expect(vni).toMatch(/^\d{7,8}$/);
+    expect(await allocate(worker, allocation(told))).toEqual(told);
+    expect(await allocate(manager, allocation({ [VNIS]: told[VNIS]! }))).toEqual({ [VNIS]: told[VNIS] });
+  });
+
+  it("is made on nodes under that number, and is one network of theirs", async () => {
+    const options = await allocate(manager);
+    for (const host of [manager, worker]) {
+      await create(host, options);
+      expect(host.overlay.status().networks).toMatchObject([{ name: ID, vni: Number(options[VNIS]) }]);
+    }
+    await attach(worker, "web", 4);
+    expect(memory.entry(`networks/${ID}/endpoints/10.78.0.4`)?.value).toMatchObject({ host: "worker" });
+  });
+
+  it("leaves nothing when it is removed, be it before the last node has left it or after", async () => {
+    for (const freedFirst of [true, false]) {
+      const options = await allocate(manager);
+      await create(worker, options);
+      if (freedFirst) await manager.overlay.driver.freeNetwork({ networkId: ID });
+      await remove(worker);
+      if (!freedFirst) await manager.overlay.driver.freeNetwork({ networkId: ID });
+      expect(left()).toEqual([]);
+    }
+  });
+
+  it("is asked for again after dockerd died, with none of the endpoints that it had", async () => {
+    const options = await allocate(manager);
+    await create(worker, options);
+    await attach(worker, "web", 4);
+    await worker.restart();
+    expect(addresses()).toEqual(["10.78.0.4"]);
+    await create(worker, options);
+    expect(addresses()).toEqual([]);
+    expect(worker.overlay.status().networks).toMatchObject([{ endpoints: { here: 0, elsewhere: 0 } }]);
+    await attach(worker, "web2", 4);
+    expect(addresses()).toEqual(["10.78.0.4"]);
+  });
+
+  it("goes from a node whose dockerd has forgotten it, once the swarm has it no more and no container is left", async () => {
+    const options = await allocate(manager);
+    for (const host of [manager, worker]) await create(host, options);
+    await attach(manager, "web", 3);
+    await worker.overlay.look();
+    await worker.overlay.look();
+    expect(worker.overlay.status().networks).toHaveLength(1);
+    await manager.overlay.driver.freeNetwork({ networkId: ID });
+    for (const host of [manager, worker]) {
+      await host.overlay.look();
+      await host.overlay.look();
+    }
+    expect([manager, worker].map((host) => host.overlay.status().networks.length)).toEqual([1, 0]);
+  });
+
+  it("stays while the store is away, whoever may have freed it", async () => {
+    await create(worker, await allocate(manager));
+    await manager.overlay.driver.freeNetwork({ networkId: ID });
+    worker.wire.cut();
+    await worker.overlay.look();
+    await worker.overlay.look();
+    expect(worker.overlay.status().networks).toHaveLength(1);
+  });
+});
+
+describe("refused is", () => {
+  it.each([
+    [
+      allocation({}, "10.79.0.0/24", "fd00:79::/64"),
+      "a swarm's network of another driver than Docker's own has no IPv6",
+    ],
+    [allocation({}, "10.79.0.0/24", "10.80.0.0/24"), "a network has one subnet for each family"],
+    [allocation({ [VNIS]: "17000000" }), "invalid vxlan id value"],
+    [allocation({ "portolan.no-such": "1" }), "portolan.no-such"],
+    [allocation({ "portolan.rekey": "60s" }), "only an encrypted network has keys"],
+  ])("by the manager what no node could make", async (request, words) => {
+    await expect(allocate(manager, request)).rejects.toThrow(words);
+    expect(left()).toEqual([]);
+  });
+
+  it("a network of a host's own, which a driver of a swarm is not asked for in a swarm", async () => {
+    await expect(create(worker, {}, "ab".repeat(32) as NetworkId)).rejects.toThrow(
+      "this ts-overlay serves a swarm, and the network is none of a swarm's. Create it on a manager of the swarm, or start ts-overlay with PORTOLAN_SCOPE=local",
+    );
+  });
+});
