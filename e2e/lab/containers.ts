@@ -4,7 +4,8 @@ import { isIPv6 } from "node:net";
 import type { Host } from "./host.ts";
 import { image } from "./image.ts";
 
-const SERVE = "hostname > /www/index.html; nc -ll -p 7 -e cat & exec httpd -f -p 80 -h /www";
+/** What every container of the suites runs. */
+export const SERVE = "hostname > /www/index.html; nc -ll -p 7 -e cat & exec httpd -f -p 80 -h /www";
 
 /** Starts a container called `name` with further flags of `docker run`. */
 export async function runContainer(host: Host, name: string, ...flags: string[]): Promise<void> {

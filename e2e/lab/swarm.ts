@@ -1,0 +1,86 @@
+// A swarm of the lab's hosts, and the services that run in it.
+import { SERVE } from "./containers.ts";
+import type { Host } from "./host.ts";
+import { image } from "./image.ts";
+import { eventually } from "./wait.ts";
+
+const MANAGEMENT = 2377;
+
+/** Makes the first host a swarm's manager, and the others its workers. */
+export async function formSwarm([first, ...others]: readonly [Host, ...Host[]]): Promise<void> {
+  await first.docker("swarm", "init", "--advertise-addr", first.address.ipv4);
+  const token = await first.docker("swarm", "join-token", "-q", "worker");
+  for (const host of others) {
+    const own = ["--advertise-addr", host.address.ipv4, "--token", token];
+    await host.docker("swarm", "join", ...own, `${first.address.ipv4}:${MANAGEMENT}`);
+  }
+}
+
+/** Gives the suites' image to a registry, since each node asks for it there. @returns what services call it */
+export async function pushImage(host: Host, registry: string): Promise<string> {
+  const pushed = `${registry}/${image}`;
+  await host.docker("tag", image, pushed);
+  await host.docker("push", pushed);
+  return pushed;
+}
+
+/** Creates a service whose tasks serve as `runContainer`'s do and are called `NODE-SLOT`, and waits until they run. */
+export async function createService(
+  manager: Host,
+  name: string,
+  { image: from, replicas, flags = [] }: { image: string; replicas: number; flags?: readonly string[] },
+): Promise<void> {
+  const hostname = ["--hostname", "{{.Node.Hostname}}-{{.Task.Slot}}", "--init"];
+  const words = ["service", "create", "--detach", "--name", name, "--replicas", `${replicas}`, ...hostname, ...flags];
+  await manager.docker(...words, from, "sh", "-c", SERVE);
+  await allRun(manager, name, replicas);
+}
+
+export async function scale(manager: Host, name: string, replicas: number): Promise<void> {
+  await manager.docker("service", "scale", "--detach", `${name}=${replicas}`);
+  await allRun(manager, name, replicas);
+}
+
+/** Waits until a service has as many tasks that run, and no others on any node. */
+export async function allRun(manager: Host, name: string, replicas: number): Promise<void> {
+  try {
+    await eventually(
+      `${replicas} tasks of ${name} run`,
+      async () => {
+        const filter = ["--filter", "desired-state=running", "--format", "{{.CurrentState}}"];
+        const states = (await manager.docker("service", "ps", ...filter, name)).split("\n").filter(Boolean);
+        return states.length === replicas && states.every((state) => state.startsWith("Running"));
+      },
+      { within: 60, every: 500 },
+    );
+  } catch (error) {
+    const told = await manager.docker("service", "ps", "--no-trunc", name);
+    throw new Error(`${name} does not run:\n${told}`, { cause: error });
+  }
+}
+
+/** The containers of a service's tasks that run on the host. */
+export async function tasksOn(host: Host, service: string): Promise<readonly string[]> {
+  const label = `label=com.docker.swarm.service.name=${service}`;
+  return (await host.docker("ps", "--quiet", "--filter", label)).split("\n").filter(Boolean);
+}
+
+/** Waits until no task's container is left on the hosts, running or not. */
+export async function noTasks(hosts: readonly Host[], service: string): Promise<void> {
+  for (const host of hosts) {
+    const label = `label=com.docker.swarm.service.name=${service}`;
+    await eventually(
+      `no container of ${service} is left on ${host.name}`,
+      async () => (await host.docker("ps", "--all", "--quiet", "--filter", label)) === "",
+      { within: 60, every: 500 },
+    );
+  }
+}
+
+/** The IPv4 addresses that Docker's own resolver has for a name in the container, in order; none when it has none. */
+export async function lookUp(host: Host, container: string, name: string): Promise<readonly string[]> {
+  const { stdout } = await host.tryDocker("exec", container, "nslookup", "-type=a", name);
+  return [...stdout.matchAll(/^Address[ \d]*:[ \t]*(\d+\.\d+\.\d+\.\d+)$/gm)]
+    .map(([, address = ""]) => address)
+    .toSorted();
+}
