@@ -223,7 +223,7 @@ describe("a host whose store is away", () => {
     one.wire.mend();
     await eventually(() => expect(one.overlay.status()).toMatchObject({ pendingDeletes: [], networks: [] }));
     await told(two, {});
-    expect(two.overlay.status().networks[0]?.hosts).toEqual(["two"]);
+    await eventually(() => expect(two.overlay.status().networks[0]?.hosts).toEqual(["two"]));
   });
 
   it("is sent to for the time that the network's option says, and no longer", async () => {
