@@ -24,13 +24,13 @@ export async function pushImage(host: Host, registry: string): Promise<string> {
   return pushed;
 }
 
-/** Creates a service whose tasks serve as `runContainer`'s do and are called `NODE-SLOT`, and waits until they run. */
+/** Creates a service whose tasks serve as `runContainer`'s do and are called `SERVICE-NODE-SLOT`, and waits until they run. */
 export async function createService(
   manager: Host,
   name: string,
   { image: from, replicas, flags = [] }: { image: string; replicas: number; flags?: readonly string[] },
 ): Promise<void> {
-  const hostname = ["--hostname", "{{.Node.Hostname}}-{{.Task.Slot}}", "--init"];
+  const hostname = ["--hostname", "{{.Service.Name}}-{{.Node.Hostname}}-{{.Task.Slot}}", "--init"];
   const words = ["service", "create", "--detach", "--name", name, "--replicas", `${replicas}`, ...hostname, ...flags];
   await manager.docker(...words, from, "sh", "-c", SERVE);
   await allRun(manager, name, replicas);

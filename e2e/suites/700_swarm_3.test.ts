@@ -13,7 +13,16 @@ const VERSION = "9.7.9";
 const NAMES = ["ts-overlay", "ts-ipam"];
 const CERTS = "/etc/portolan/certs";
 const NUMBERS = [1, 2, 3];
-const SUBNET = "10.78.0.0/24";
+/** Tasks have the lower half; what ts-overlay itself needs of the network it has above. */
+const ADDRESSES = [
+  "--subnet",
+  "10.78.0.0/24",
+  "--ip-range",
+  "10.78.0.0/25",
+  "-o",
+  "portolan.service-range=10.78.0.192/26",
+];
+const DOCKER = ["docker.source=/run", "PORTOLAN_DOCKER_SOCKET=/docker/docker.sock"];
 
 const missing = hasRegistry() && hasEtcd() ? "" : " (skipped: needs Debian's docker-registry and etcd-server)";
 
@@ -44,6 +53,11 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
     for (const host of hosts())
       for (const container of await tasksOn(host, service)) found.push(await addressIn(host, network, container));
     return found.toSorted();
+  };
+  /** Who answers, each once, to enough questions that all have their turn. */
+  const answersOf = async (host: Host, container: string, name: string): Promise<readonly string[]> => {
+    const ask = `for i in $(seq 60); do wget -q -O- -T3 http://${name}/ || echo nobody; done | sort -u`;
+    return (await host.docker("exec", container, "sh", "-c", ask)).split("\n");
   };
   /** The manager that leads, as the host hears. */
   const leaderOf = async (host: Host) => {
@@ -83,7 +97,13 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
       for (const host of hosts()) {
         await giveCertificates(on(1), host, CERTS);
         const shared = [`PORTOLAN_HOST_NAME=${host.name}`, "PORTOLAN_SCOPE=global"];
-        const overlay = [`PORTOLAN_STORE=${store}`, `certs.source=${CERTS}`, "PORTOLAN_LOG_LEVEL=debug", ...secrets];
+        const overlay = [
+          `PORTOLAN_STORE=${store}`,
+          `certs.source=${CERTS}`,
+          "PORTOLAN_LOG_LEVEL=debug",
+          ...DOCKER,
+          ...secrets,
+        ];
         await host.docker(...install, "ts-overlay", `${registry}/ts-overlay:amd64`, ...shared, ...overlay);
         await host.docker(...install, "ts-ipam", `${registry}/ts-ipam:amd64`, ...shared);
       }
@@ -108,12 +128,14 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
   });
 
   step("has a network from its manager, with a number for all nodes, and none of them carries it yet", async () => {
-    await create("hansa", "--attachable", "--subnet", SUBNET);
+    await create("hansa", "--attachable", ...ADDRESSES);
     const options = await eventually("the network is allocated", async () => {
       const told = await on(1).docker("network", "inspect", "-f", "{{json .Options}}", "hansa");
       return told.includes("vxlanid_list") && told;
     });
-    expect(options).toMatch(/^\{"com\.docker\.network\.driver\.overlay\.vxlanid_list":"\d+"\}$/);
+    expect(options).toMatch(
+      /^\{"com\.docker\.network\.driver\.overlay\.vxlanid_list":"\d+","portolan\.service-range":"[\d./]+"\}$/,
+    );
     expect(await on(1).docker("network", "inspect", "-f", "{{.Scope}} {{.Driver}}", "hansa")).toBe(
       "swarm ts-overlay:latest",
     );
@@ -131,7 +153,10 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
         return (await lookUp(host, task, "tasks.web")).join() === addresses.join();
       });
       await expectReach(host, task, ...addresses);
-      expect(await networksOn(host)).toMatchObject([{ endpoints: { here: 1, elsewhere: 2 } }]);
+      // The other nodes' tasks, and their own addresses, to which answers of services come back.
+      await eventually("each node has an address of its own", async () => {
+        return (await networksOn(host))[0]?.endpoints.elsewhere === 4;
+      });
     }
   });
 
@@ -152,6 +177,37 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
     }
   });
 
+  step("answers at a service's own address by all of its tasks, to each container on each node", async () => {
+    const told = await on(1).docker("service", "inspect", "-f", "{{(index .Endpoint.VirtualIPs 0).Addr}}", "web");
+    const vip = told.replace(/\/.*/, "");
+    for (const host of hosts()) {
+      const [client = ""] = await tasksOn(host, "rr");
+      const [own = ""] = await tasksOn(host, "web");
+      for (const container of [client, own]) {
+        expect(await lookUp(host, container, "web")).toEqual([vip]);
+        await expectReach(host, container, "web", vip);
+        expect(await answersOf(host, container, "web")).toEqual(
+          ["web-h1-", "web-h2-", "web-h3-"].map((name) => expect.stringContaining(name) as string),
+        );
+      }
+    }
+  });
+
+  step("leaves out a task at once that has ended, refuses when there is none, and has the next one", async () => {
+    const [client = ""] = await tasksOn(on(1), "rr");
+    const [victim = ""] = await tasksOn(on(2), "web");
+    await on(2).docker("kill", victim);
+    // The swarm makes another one within seconds; until then nobody is led to where nothing is.
+    for (const answer of await answersOf(on(1), client, "web")) expect(answer).toMatch(/^web-h\d-\d$/);
+    await scale(on(1), "web", 0);
+    await eventually("nothing answers any more", async () => {
+      const { stderr } = await on(1).tryDocker("exec", client, "wget", "-q", "-O-", "-T3", "http://web/");
+      return stderr.includes("refused");
+    });
+    await scale(on(1), "web", 3);
+    await eventually("all answer again", async () => (await answersOf(on(1), client, "web")).length === 3);
+  });
+
   step("has plain containers on an attachable network, on a manager and on a worker, found by name", async () => {
     await runContainer(on(1), "lubeck", "--network", "hansa");
     await runContainer(on(3), "riga", "--network", "hansa");
@@ -169,12 +225,15 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
   });
 
   step("publishes a task's port on its own node, in mode host", async () => {
-    const flags = ["--network", "hansa", "--publish", "mode=host,published=8088,target=80"];
+    const flags = ["--network", "hansa", "--publish", "mode=host,published=80,target=80"];
     await createService(on(1), "pub", { image, replicas: 3, flags: [...flags, "--endpoint-mode", "dnsrr"] });
     for (const host of hosts()) {
       const from = on((Number(host.name.slice(1)) % 3) + 1);
-      const answer = await from.must(["curl", "-sf", "-m", "5", `http://${host.address.ipv4}:8088/`]);
-      expect(answer).toMatch(new RegExp(`^${host.name}-\\d$`));
+      const answer = await from.must(["curl", "-sf", "-m", "5", `http://${host.address.ipv4}/`]);
+      expect(answer).toMatch(new RegExp(`^pub-${host.name}-\\d$`));
+      // A service's address is the host's own, too, and none of its published ports.
+      const [task = ""] = await tasksOn(host, "rr");
+      expect(await answersOf(host, task, "web")).toHaveLength(3);
     }
     await on(1).docker("service", "rm", "pub");
     await noTasks(hosts(), "pub");
@@ -195,6 +254,9 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
           return (await lookUp(host, task, "tasks.web")).join() === addresses.join();
         });
         await expectReach(host, task, ...addresses);
+        await eventually("the service's address follows", async () => {
+          return (await answersOf(host, task, "web")).length === replicas;
+        });
       }
     }
     await scale(on(1), "web", 3);
@@ -229,7 +291,7 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
       expect(after).toMatchObject({ name: before?.name, vni: before?.vni });
       for (const host of hosts()) {
         const told = (await networksOn(host))[0]?.endpoints;
-        expect((told?.here ?? 0) + (told?.elsewhere ?? 0)).toBe(7);
+        expect((told?.here ?? 0) + (told?.elsewhere ?? 0)).toBe(7 + 2);
       }
       await on(1).docker("service", "rm", "again");
       await noTasks(hosts(), "again");

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { isKernelError, type BridgeSpec, type Kernel, type Link, type VethSpec } from "@portolan/kernel";
 import { Cidr, PluginError, type Undo } from "@portolan/sdk";
 import type { Firewall } from "./firewall.ts";
-import type { NetworkLayout } from "./layout.ts";
+import type { EndpointLayout, NetworkLayout } from "./layout.ts";
 
 /**
  * @returns the VXLAN link, which is to be told what is behind it
@@ -94,7 +94,12 @@ export async function removeNetwork(kernel: Kernel, firewall: Firewall, layout: 
 }
 
 /** @throws PluginError when a stranger has the link's name, KernelError */
-export async function applyEndpoint(kernel: Kernel, veth: VethSpec, undo: Undo): Promise<void> {
+export async function applyEndpoint(kernel: Kernel, { veth, hairpin }: EndpointLayout, undo: Undo): Promise<void> {
+  await applyVeth(kernel, veth, undo);
+  if (hairpin) await kernel.links.changePort(veth.name, { hairpin });
+}
+
+async function applyVeth(kernel: Kernel, veth: VethSpec, undo: Undo): Promise<void> {
   const { name, alias, master = "", mtu } = veth;
   const found = await ownLink(kernel, veth, "veth");
   if (!found) {

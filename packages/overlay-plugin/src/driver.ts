@@ -28,9 +28,9 @@ import { join } from "./cluster/membership.ts";
 import type { Encryption } from "./encryption/encryption.ts";
 import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
-import { aliasOf, bridgeName, portName, vxlanName } from "./naming.ts";
+import { aliasOf, bridgeName, isOfSwarm, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
-import { allocatedOptions, isOfSwarm, mustBeInScope, planAllocation, type Scope } from "./plan-swarm.ts";
+import { allocatedOptions, mustBeInScope, planAllocation, type Scope } from "./plan-swarm.ts";
 import { mustBeAbleTo, planEndpoint, planJoin, planNetwork, refusePorts } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
@@ -87,7 +87,7 @@ export class OverlayDriver implements NetworkDriver {
       const refusal = "encrypted" in request.options.driverOpts ? await encryption.refusal() : undefined;
       const { wish, defaults, ignored } = planNetwork(request, records.networks, uplink, refusal);
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
-      if (wish.serviceRanges && !(await this.#parts.kernel.sandboxes.mayOpen())) {
+      if (wish.serviceRanges && !isOfSwarm(id) && !(await this.#parts.kernel.sandboxes.mayOpen())) {
         throw new PluginError('option "portolan.service-range": services need ts-overlay to have CAP_SYS_ADMIN', {
           hint: "Run it as a service instead of a managed plugin, or leave the option out.",
         });
@@ -214,7 +214,7 @@ export class OverlayDriver implements NetworkDriver {
     const { sandbox, serving, ...rest } = record;
     await records.putEndpoint(rest);
     const carrier = networks.carriers.get(record.network);
-    if (!carrier?.services.areWanted) return;
+    if (!carrier?.services.areInside) return;
     // What the store does not hear now it hears at DeleteEndpoint, or when it is back.
     if (serving) {
       await announce(store, carrier.announcement(rest)).catch((error: unknown) =>

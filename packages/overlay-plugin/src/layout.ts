@@ -2,7 +2,7 @@
 import type { BridgeSpec, NewRoute, VethSpec, VxlanSpec } from "@portolan/kernel";
 import type { Member } from "./firewall.ts";
 import { stationMac } from "@portolan/sdk";
-import { aliasOf, bridgeMac, bridgeName, peerName, portName, vxlanName } from "./naming.ts";
+import { aliasOf, bridgeMac, bridgeName, isOfSwarm, peerName, portName, vxlanName } from "./naming.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
 /** Of a bridge that leads elsewhere: where it has no link-local address, the kernel solicits no neighbour for what it forwards. */
@@ -44,7 +44,8 @@ export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: st
     ],
     routes:
       ipv4 === undefined || gateways.some(isIPv4Cidr) ? [] : [{ destination: ipv4, link: bridge, source: linkLocal }],
-    spared: record.serviceRanges ?? [],
+    // A swarm's services have their virtual addresses anywhere in the subnet.
+    spared: isOfSwarm(id) ? subnets : (record.serviceRanges ?? []),
     member: memberOf(record, linkLocal),
     vxlan: { name, alias, mtu, mac: stationMac(`${id} ${vtep}`), vxlan: { vni, local, port }, master: bridge },
     sysctls: [
@@ -67,8 +68,17 @@ export function memberOf({ id, gateways = [], ownGateway, subnets }: NetworkReco
 
 const isIPv4Cidr = (cidr: string) => !cidr.includes(":");
 
-export function endpointLayout({ id, mac }: EndpointRecord, { id: network, mtu }: NetworkRecord): VethSpec {
-  return {
+export interface EndpointLayout {
+  readonly veth: VethSpec;
+  /** What the container sends to its own service may be led back to itself, which with br_netfilter happens in the bridge. */
+  readonly hairpin: boolean;
+}
+
+export function endpointLayout(
+  { id, mac }: EndpointRecord,
+  { id: network, mtu, serviceRanges }: NetworkRecord,
+): EndpointLayout {
+  const veth: VethSpec = {
     name: portName(id),
     alias: aliasOf(id),
     master: bridgeName(network),
@@ -76,4 +86,5 @@ export function endpointLayout({ id, mac }: EndpointRecord, { id: network, mtu }
     mtu,
     peer: { name: peerName(id), mac },
   };
+  return { veth, hairpin: isOfSwarm(network) && serviceRanges !== undefined };
 }

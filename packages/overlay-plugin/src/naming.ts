@@ -13,6 +13,9 @@ export function bridgeName(network: NetworkId): string {
   return `${BRIDGE_PREFIX}${shortened(network)}`;
 }
 
+/** By Docker's id: 25 digits of base 36 for a network that a swarm has, 64 hexadecimal ones for a host's own. */
+export const isOfSwarm = (network: NetworkId) => /^[0-9a-z]{25}$/.test(network);
+
 /** The link that leads to the other hosts. */
 export function vxlanName(network: NetworkId): string {
   return `px-${shortened(network)}`;

@@ -20,6 +20,7 @@ import type { Scope } from "./plan-swarm.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
 import { Records, type HostRecord } from "./records.ts";
 import { Removal } from "./removal.ts";
+import { SwarmWatcher } from "./swarm/watcher.ts";
 import { endpoints, status, type EndpointStatus, type OverlayStatus } from "./status.ts";
 import { findUplink } from "./uplink.ts";
 
@@ -99,20 +100,16 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const onPending = () => reconciler.retrySoon();
   const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics, onPending });
   const guard = new FirewallGuard({ kernel, firewall, encryption, records, locks, log, linkLocal });
+  const api = options.dockerSocket === undefined ? undefined : new DockerApi(options.dockerSocket);
   const learner =
-    options.dockerSocket === undefined
-      ? undefined
-      : new DockerNames({
-          api: new DockerApi(options.dockerSocket),
-          learn: learnInto({ records, networks, locks, store: shared, log }),
-          log,
-        });
+    api && new DockerNames({ api, learn: learnInto({ records, networks, locks, store: shared, log }), log });
+  const watcher = api && scope === "global" ? new SwarmWatcher({ api, store: shared, log }) : undefined;
   const reconciler: Reconciler = new Reconciler({
     ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, locks, log, patience, scope },
   });
   const told = {
     ...{ host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
-    ...{ resolvers, learner },
+    ...{ resolvers, learner, watcher },
   };
   const now = () => status({ ...told, staleEntries: () => stale });
   return {
@@ -135,6 +132,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       await guard.start();
       await reconciler.start();
       learner?.start();
+      watcher?.start();
     },
     async look() {
       await reconciler.look();
@@ -148,6 +146,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     },
     endpoints: (network) => endpoints({ records, networks }, network),
     async [Symbol.asyncDispose]() {
+      await watcher?.[Symbol.asyncDispose]();
       await learner?.[Symbol.asyncDispose]();
       await resolvers[Symbol.asyncDispose]();
       await reconciler[Symbol.asyncDispose]();

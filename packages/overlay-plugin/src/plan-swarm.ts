@@ -1,6 +1,7 @@
 // What is particular to a swarm's networks: their manager's request, what it answers for all nodes, and whose a network is.
 import { PluginError, type AllocateNetworkRequest, type NetworkId } from "@portolan/sdk";
 import type { AllocationWish } from "./cluster/allocation.ts";
+import { isOfSwarm } from "./naming.ts";
 import { networkOptions, VNIS } from "./options.ts";
 import { mustBeAnAge, planSubnet } from "./plan.ts";
 import { checkRanges } from "./services/ranges.ts";
@@ -31,9 +32,6 @@ export function planAllocation({ networkId: id, options, ipv4, ipv6 }: AllocateN
 export function allocatedOptions({ options }: AllocateNetworkRequest, vni: number): Readonly<Record<string, string>> {
   return { ...options, [VNIS]: String(vni) };
 }
-
-/** Docker's own of a network that a swarm has: 25 digits of base 36, where a host's own networks have 64 hexadecimal ones. */
-export const isOfSwarm = (network: NetworkId) => /^[0-9a-z]{25}$/.test(network);
 
 /** @throws PluginError for a network that is no swarm's where only a swarm's are served */
 export function mustBeInScope(network: NetworkId, scope: Scope): void {

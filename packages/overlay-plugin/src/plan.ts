@@ -14,7 +14,7 @@ import {
 } from "@portolan/sdk";
 import type { Defaults, NetworkWish } from "./cluster/membership.ts";
 import { endpointOptions } from "./endpoint-options.ts";
-import { endpointMac, peerName } from "./naming.ts";
+import { endpointMac, isOfSwarm, peerName } from "./naming.ts";
 import { networkOptions } from "./options.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 import { checkRanges } from "./services/ranges.ts";
@@ -213,7 +213,7 @@ export function planEndpoint(
 /** @throws PluginError */
 function planService(
   { service: name, publish }: { readonly service?: string; readonly publish?: readonly string[] },
-  { serviceRanges = [], internal }: NetworkRecord,
+  { id, serviceRanges = [], internal }: NetworkRecord,
   addresses: readonly string[],
 ): Pick<EndpointRecord, "service"> {
   const ranges = serviceRanges.map((range) => Cidr.parse(range));
@@ -227,6 +227,11 @@ function planService(
   if (name === undefined) {
     if (publish === undefined) return {};
     throw new PluginError('option "portolan.publish" is for services', { hint: "Give portolan.service, too." });
+  }
+  if (isOfSwarm(id)) {
+    throw new PluginError("option \"portolan.service\": services of a swarm's network are Docker's own", {
+      hint: "Leave the option out, and use docker service create.",
+    });
   }
   if (ranges.length === 0) {
     throw new PluginError(`option "portolan.service": the network has no addresses for services`, {

@@ -13,6 +13,7 @@ import type { Reconciler } from "./reconcile.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import type { Service } from "./services/service.ts";
+import type { SwarmWatcher } from "./swarm/watcher.ts";
 
 export interface StatusParts {
   readonly host: string;
@@ -28,6 +29,7 @@ export interface StatusParts {
   readonly staleEntries: () => number;
   readonly resolvers: Resolvers;
   readonly learner?: DockerNames | undefined;
+  readonly watcher?: SwarmWatcher | undefined;
 }
 
 export type OverlayStatus = ReturnType<typeof status>;
@@ -62,6 +64,8 @@ export function status(parts: StatusParts) {
     staleEntries: staleEntries(),
     /** Where containers' questions for names are answered, and how many came to which end. */
     names: { ...parts.resolvers.state, docker: parts.learner?.trouble },
+    /** Whether this node tells the others where services' addresses lead; missing where Docker is not asked. */
+    swarm: parts.watcher?.state,
     firewall: { table: TABLE, ...guard.state },
   };
 }
@@ -112,7 +116,7 @@ function networkStatus(network: NetworkRecord, { records, networks, reconciler }
     synced: carrier?.forwarding.synced ?? false,
     services: (carrier?.services.all ?? []).map(serviceStatus),
     /** Containers' sandboxes on this host, by whether they have the services as they are. */
-    sandboxes: carrier?.services.areWanted === true ? carrier.services.balancer.state : undefined,
+    sandboxes: carrier?.services.areInside === true ? carrier.services.balancer.state : undefined,
     published: carrier?.services.areWanted === true ? carrier.services.mesh.state : undefined,
     trouble:
       network.trouble ??

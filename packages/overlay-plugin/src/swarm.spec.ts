@@ -1,5 +1,6 @@
 // A swarm's networks: allocated by whichever manager leads, made on a node when a task lands there, and forgotten by dockerd
 // whenever it dies. The requests are those that were recorded from Docker.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Cidr, type AllocateNetworkRequest, type CallContext, type NetworkId } from "@portolan/sdk";
 import { SharedMemory } from "@portolan/state";
 import { endpointId, TestHost } from "./testing/host.ts";
@@ -127,7 +128,88 @@ describe("a swarm's network", () => {
   });
 });
 
+describe("a service's virtual address", () => {
+  const RANGE = { "portolan.service-range": "10.78.0.192/26" };
+  const KEY = `networks/${ID}/balanced/s1`;
+  const bridge = `po-${ID.slice(0, 12)}`;
+  const tell = (...targets: string[]) =>
+    memory.write({ key: KEY, value: { name: "web", vips: ["10.78.0.2"], targets } });
+  /** Where the host's table leads to. */
+  async function ledTo(host: TestHost): Promise<readonly string[]> {
+    const chain = await host.kernel.nftables
+      .list(`list chain inet portolan-mesh-${ID.slice(0, 12)} to-web`)
+      .catch(() => []);
+    return [...JSON.stringify(chain).matchAll(/dnat[^}]*?(10\.78\.0\.\d+)/g)].map(([, address = ""]) => address);
+  }
+  const eventually = async (host: TestHost, ...expected: string[]) => {
+    const end = Date.now() + 3000;
+    for (;;) {
+      const now = await ledTo(host);
+      if (now.join() === expected.join()) return;
+      if (Date.now() > end) expect(now).toEqual(expected);
+      await sleep(5);
+    }
+  };
+  const vipsOn = async (host: TestHost) =>
+    (await host.kernel.addresses.list(bridge)).filter((cidr) => cidr === "10.78.0.2/32");
+
+  beforeEach(async () => {
+    const options = await allocate(manager, allocation(RANGE));
+    for (const host of [manager, worker]) await create(host, options);
+    await attach(manager, "a", 4);
+    await attach(worker, "b", 5);
+    tell("10.78.0.4", "10.78.0.5");
+    for (const host of [manager, worker]) await eventually(host, "10.78.0.4", "10.78.0.5");
+  });
+
+  it("leads to its tasks on every node, which has the address itself", async () => {
+    for (const host of [manager, worker]) expect(await vipsOn(host)).toHaveLength(1);
+    await manager.overlay.look();
+    expect(await vipsOn(manager)).toHaveLength(1);
+    tell("10.78.0.4");
+    await eventually(worker, "10.78.0.4");
+  });
+
+  it("leads no more to a task that has gone, before the manager has heard of it", async () => {
+    await worker.overlay.driver.deleteEndpoint({ networkId: ID, endpointId: endpointId("b") });
+    await eventually(manager, "10.78.0.4");
+  });
+
+  it("leads to nobody but itself while no task runs, and is nowhere once the service has gone", async () => {
+    tell();
+    await eventually(manager, "10.78.0.2");
+    memory.write({ key: KEY, value: undefined });
+    for (const host of [manager, worker]) {
+      await eventually(host);
+      expect(await vipsOn(host)).toEqual([]);
+    }
+  });
+
+  it("and all that goes with it goes with the network", async () => {
+    for (const [host, name] of [
+      [manager, "a"],
+      [worker, "b"],
+    ] as const)
+      await host.overlay.driver.deleteEndpoint({ networkId: ID, endpointId: endpointId(name) });
+    for (const host of [manager, worker]) await remove(host);
+    await manager.overlay.driver.freeNetwork({ networkId: ID });
+    expect(left()).toEqual([]);
+    for (const host of [manager, worker])
+      expect(JSON.stringify(await host.kernel.nftables.list("list tables"))).not.toContain("mesh");
+  });
+});
+
 describe("refused is", () => {
+  it("a service by a container's options, since a swarm has its own", async () => {
+    await create(worker, await allocate(manager, allocation({ "portolan.service-range": "10.78.0.192/26" })));
+    const ids = { networkId: ID, endpointId: endpointId("a") };
+    const options = { ...nothing, dnsServers: [], driverOpts: { "portolan.service": "web" } };
+    const asked = { ...ids, interface: { address: Cidr.parse("10.78.0.4/24") }, options };
+    await expect(worker.overlay.driver.createEndpoint(asked, call)).rejects.toThrow(
+      "option \"portolan.service\": services of a swarm's network are Docker's own",
+    );
+  });
+
   it.each([
     [
       allocation({}, "10.79.0.0/24", "fd00:79::/64"),

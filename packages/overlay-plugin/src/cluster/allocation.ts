@@ -8,6 +8,7 @@ import {
   asAllocation,
   asNetwork,
   asSwarmNetwork,
+  balancedRoot,
   swarmKey,
   vniKey,
   type AllocationEntry,
@@ -88,8 +89,10 @@ export async function free(store: SharedStore, id: string): Promise<void> {
       unchanged(allocatedKey(name), found),
       unchanged(agreedKey(name), agreed),
     ];
+    const { entries: services } = await store.list(balancedRoot(name));
     const gone = [
       known.key,
+      ...(isItsOwn ? services.map(({ key }) => key) : []),
       ...(isItsOwn ? [allocatedKey(name)] : []),
       ...(isItsOwn && !agreed ? [vniKey(allocation.vni)] : []),
     ];

@@ -77,6 +77,15 @@ export interface ServiceEntry {
   readonly hosts: readonly string[];
 }
 
+/** `networks/<name>/balanced/<Docker's id of the service>`: a swarm's service, as the manager that leads tells of it. */
+export interface BalancedEntry {
+  readonly name: string;
+  /** Its virtual addresses, which Docker chose. */
+  readonly vips: readonly string[];
+  /** Of its tasks that run. */
+  readonly targets: readonly string[];
+}
+
 /** `networks/<name>/vips/<address>`: a service's, made and removed together with it, or a host's own for its published ports. */
 export interface VipEntry {
   readonly service?: string;
@@ -96,6 +105,7 @@ export const HOSTS = "hosts/";
 /** `alive/<name>`: there for as long as the host reaches the store. */
 export const ALIVE = "alive/";
 export const NETWORKS = "networks/";
+export const SWARM = "swarm/";
 
 export const hostKey = (host: string) => `${HOSTS}${host}`;
 export const aliveKey = (host: string) => `${ALIVE}${host}`;
@@ -105,7 +115,7 @@ export const networkRoot = (network: string) => `${NETWORKS}${network}/`;
 export const agreedKey = (network: string) => `${networkRoot(network)}agreed`;
 export const allocatedKey = (network: string) => `${networkRoot(network)}allocated`;
 /** @param id Docker's, of a swarm's network */
-export const swarmKey = (id: string) => `swarm/${id}`;
+export const swarmKey = (id: string) => `${SWARM}${id}`;
 export const endpointKey = (network: string, address: string) => `${networkRoot(network)}endpoints/${address}`;
 
 export const serviceKey = (network: string, service: string) => `${networkRoot(network)}services/${service}`;
@@ -113,6 +123,13 @@ export const vipRoot = (network: string) => `${networkRoot(network)}vips/`;
 export const vipKey = (network: string, address: string) => `${vipRoot(network)}${address}`;
 /** @param published as in `8080:80/tcp` */
 export const portKey = (published: string) => `ports/${published.replace(/^(\d+):\d+\/(\w+)$/, "$2/$1")}`;
+
+export const balancedRoot = (network: string) => `${networkRoot(network)}balanced/`;
+
+/** The id in the key of a swarm's service; undefined for any other key. */
+export function balancedIn(key: string): string | undefined {
+  return /^networks\/[^/]+\/balanced\/([^/]+)$/.exec(key)?.[1];
+}
 
 /** The name in a service's key; undefined for any other key. */
 export function serviceIn(key: string): string | undefined {
@@ -145,6 +162,12 @@ export function asEndpoint(value: unknown): EndpointEntry | undefined {
 export function asService(value: unknown): ServiceEntry | undefined {
   const entry = value as Partial<ServiceEntry> | null | undefined;
   return [entry?.vips, entry?.publish, entry?.hosts].every(areTexts) ? (entry as ServiceEntry) : undefined;
+}
+
+export function asBalanced(value: unknown): BalancedEntry | undefined {
+  const entry = value as Partial<BalancedEntry> | null | undefined;
+  const isOne = areTexts([entry?.name]) && [entry?.vips, entry?.targets].every(areTexts);
+  return isOne ? (entry as BalancedEntry) : undefined;
 }
 
 export function asNetwork(value: unknown): NetworkEntry | undefined {

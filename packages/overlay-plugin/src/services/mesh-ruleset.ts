@@ -1,6 +1,6 @@
 // The host's table of one network's published ports: each leads to the service's containers on all hosts.
 import type { NetworkId } from "@portolan/sdk";
-import { familyOf, removal, rulesOf } from "./ruleset.ts";
+import { declarationsOf, familyOf, removal, rulesOf, type Balanced } from "./ruleset.ts";
 import type { Service } from "./service.ts";
 
 const MESH_TABLES = "inet portolan-mesh-";
@@ -30,13 +30,17 @@ export function meshPorts(services: readonly Service[]): readonly MeshPort[] {
 /**
  * The whole table anew. A connection to any address of this host is translated, and leaves for the network with this host's
  * address in the network as its source, since any other host could not lead the answer back. What has nobody to go to is told so.
+ * A swarm's service is led the same way, by its virtual address, which each host has itself. That comes before all others
+ * translate what goes to an address of the host's, Docker's own published ports among them.
+ * @param links the network's bridge, and the link by which answers come back
  * @param sources this host's addresses in the network, one a family at most
  */
 export function meshTable(
   table: string,
-  bridge: string,
+  { bridge, far }: { readonly bridge: string; readonly far: string },
   sources: readonly string[],
   ports: readonly MeshPort[],
+  services: readonly Balanced[],
 ): string {
   const key = ({ protocol, hostPort }: MeshPort) => `${protocol} . ${hostPort}`;
   const chain = ({ protocol, hostPort }: MeshPort) => `${protocol}-${hostPort}`;
@@ -60,7 +64,7 @@ ${declared(leads)}  }
   set ports {
     typeof meta l4proto . th dport
 ${declared(ports.map(key))}  }
-  chain prerouting {
+${services.length === 0 ? "" : servicesPart([bridge, far], services)}  chain prerouting {
     type nat hook prerouting priority -100; policy accept;
     ip daddr 127.0.0.0/8 return comment "loopback is for this host alone"
     jump published
@@ -83,4 +87,27 @@ ${declared(ports.map(key))}  }
 ${snat.join("")}  }
 }
 `;
+}
+
+function servicesPart(links: readonly string[], services: readonly Balanced[]): string {
+  const leads = links.map(
+    (link) => `    iifname "${link}" ip daddr vmap @services4\n    iifname "${link}" ip6 daddr vmap @services6\n`,
+  );
+  return `${declarationsOf(services, rulesOfService)}
+  chain services {
+    type nat hook prerouting priority -101; policy accept;
+${leads.join("")}  }
+  chain refuse-services {
+    type filter hook input priority -1; policy accept;
+    ip daddr @vips4 meta l4proto tcp reject with tcp reset
+    ip6 daddr @vips6 meta l4proto tcp reject with tcp reset
+    ip daddr @vips4 reject
+    ip6 daddr @vips6 reject
+  }
+`;
+}
+
+/** One without containers is led to itself, which ends the search: nobody else's port of that number may answer for it. */
+function rulesOfService(service: Balanced): readonly string[] {
+  return rulesOf(service.targets.length > 0 ? service : { targets: service.vips });
 }

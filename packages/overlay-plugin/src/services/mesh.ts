@@ -8,10 +8,10 @@ import type { SharedStore } from "@portolan/state";
 import { announce, type Announcement } from "../cluster/announce.ts";
 import { MESH, type EndpointEntry } from "../cluster/keys.ts";
 import { claimAddresses, releaseAddresses } from "../cluster/mesh-address.ts";
-import { aliasOf, bridgeName, meshName, meshPortName } from "../naming.ts";
+import { aliasOf, bridgeName, isOfSwarm, meshName, meshPortName } from "../naming.ts";
 import type { NetworkRecord } from "../records.ts";
 import { meshPorts, meshTable, meshTableOf, type MeshPort } from "./mesh-ruleset.ts";
-import { removal } from "./ruleset.ts";
+import { familyOf, removal } from "./ruleset.ts";
 import type { Service } from "./service.ts";
 
 export interface MeshParts {
@@ -44,6 +44,8 @@ export class Mesh implements AsyncDisposable {
   readonly #troubles = new Map<string, string>();
   #trouble: string | undefined;
   #led: readonly MeshPort[] = [];
+  /** A swarm's services, as their virtual addresses are led. */
+  #balanced: readonly Service[] = [];
   #written: string | undefined;
   /** Unknown after a start: an earlier life may have left it. */
   #isDown = false;
@@ -116,7 +118,8 @@ export class Mesh implements AsyncDisposable {
     const services = this.#parts.services();
     if (!services) return;
     const ports = meshPorts(services);
-    if (ports.length === 0) {
+    const balanced = isOfSwarm(network.id) ? services : [];
+    if (ports.length + balanced.length === 0) {
       if (this.#isDown) return;
       await removeMesh(kernel, network);
       this.#giveBack();
@@ -127,17 +130,24 @@ export class Mesh implements AsyncDisposable {
     this.#isDown = false;
     const addresses = await claimAddresses(store, host, network);
     await this.#bringLink(addresses);
+    const vips = balanced.flatMap((service) => service.vips);
+    await this.#bringVips(vips);
     const announcement = this.#announcement(addresses);
     if (!addresses.every((address) => isDeepStrictEqual(this.#parts.entry(address), announcement.entry)))
       await announce(store, announcement);
     const led = await this.#reserve(ports);
-    const table = meshTable(this.#table, bridgeName(network.id), addresses, led);
+    const links = { bridge: bridgeName(network.id), far: meshName(network.id) };
+    const table = meshTable(this.#table, links, addresses, led, balanced);
     if (table === this.#written) return;
     await kernel.nftables.run(table);
-    const before = this.#written === undefined ? undefined : this.#led;
+    const isFirst = this.#written === undefined;
+    const before = isFirst ? undefined : this.#led;
+    const balancedBefore = isFirst ? undefined : this.#balanced;
     this.#written = table;
     this.#led = led;
+    this.#balanced = balanced;
     await this.#forgetFlows(before, led);
+    await this.#forgetServiceFlows(balancedBefore, balanced);
   }
 
   async #bringLink(addresses: readonly string[]): Promise<void> {
@@ -166,6 +176,18 @@ export class Mesh implements AsyncDisposable {
       // For want of an address there that it may ask from, the kernel would solicit no neighbour.
       if (address.includes(":")) await kernel.addresses.add(bridgeName(id), `${address}/128`);
     }
+  }
+
+  /** Whoever asks for a service's address is answered by its own host, which has it, and by no other. */
+  async #bringVips(vips: readonly string[]): Promise<void> {
+    const { kernel, network } = this.#parts;
+    if (!isOfSwarm(network.id)) return;
+    const bridge = bridgeName(network.id);
+    const wanted = vips.map((vip) => `${vip}/${familyOf(vip) === 4 ? 32 : 128}`);
+    const there = await kernel.addresses.list(bridge);
+    for (const cidr of there)
+      if (isVip(cidr, network) && !wanted.includes(cidr)) await kernel.addresses.remove(bridge, cidr);
+    for (const cidr of wanted) if (!there.includes(cidr)) await kernel.addresses.add(bridge, cidr);
   }
 
   /** @returns those that are held: what another program of this host has is its own */
@@ -211,12 +233,23 @@ export class Mesh implements AsyncDisposable {
     await this.#parts.kernel.conntrack.forgetLed(flows);
   }
 
+  /** Likewise of connections to a swarm's services. */
+  async #forgetServiceFlows(before: readonly Service[] | undefined, now: readonly Service[]): Promise<void> {
+    const fewer = now.filter(({ name, targets }) => {
+      const old = before?.find((service) => service.name === name);
+      return !before || old?.targets.some((target) => !targets.includes(target)) === true;
+    });
+    const flows = fewer.flatMap(({ vips, targets: to }) => vips.map((address) => ({ address, to })));
+    if (flows.length > 0) await this.#parts.kernel.conntrack.forgetLed(flows);
+  }
+
   #giveBack(): void {
     for (const reservation of this.#held.values()) reservation[Symbol.dispose]();
     this.#held.clear();
     this.#troubles.clear();
     this.#written = undefined;
     this.#led = [];
+    this.#balanced = [];
   }
 
   #announcement(addresses: readonly string[]): Announcement {
@@ -229,14 +262,23 @@ export class Mesh implements AsyncDisposable {
 /** Takes away what a network's published ports have made on this host. @throws KernelError */
 export async function removeMesh(
   kernel: Kernel,
-  { id, serviceRanges = [] }: Pick<NetworkRecord, "id" | "serviceRanges">,
+  network: Pick<NetworkRecord, "id" | "serviceRanges" | "subnets">,
 ): Promise<void> {
+  const { id, serviceRanges = [] } = network;
   await kernel.nftables.run(removal(meshTableOf(id)));
   await kernel.links.remove(meshPortName(id));
   const bridge = bridgeName(id);
   if (!(await kernel.links.get(bridge))) return;
   const isOurs = (cidr: string) => serviceRanges.some((range) => Cidr.parse(range).contains(Cidr.parse(cidr).address));
-  for (const cidr of await kernel.addresses.list(bridge)) if (isOurs(cidr)) await kernel.addresses.remove(bridge, cidr);
+  for (const cidr of await kernel.addresses.list(bridge))
+    if (isOurs(cidr) || isVip(cidr, network)) await kernel.addresses.remove(bridge, cidr);
   const path = `net/ipv4/conf/${bridge}/route_localnet`;
   if ((await kernel.sysctls.get(path)) === "1") await kernel.sysctls.set(path, "0");
+}
+
+/** The bridge has its gateways with the subnet's prefix length, and a swarm's virtual addresses each alone. */
+function isVip(cidr: string, { id, subnets }: Pick<NetworkRecord, "id" | "subnets">): boolean {
+  const { address, prefix, family } = Cidr.parse(cidr);
+  const isAlone = prefix === (family === 4 ? 32 : 128);
+  return isOfSwarm(id) && isAlone && subnets.some((subnet) => Cidr.parse(subnet).contains(address));
 }

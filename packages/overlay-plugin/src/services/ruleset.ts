@@ -27,15 +27,23 @@ const CHAINS = `
     ip6 daddr @vips6 reject
   }`;
 
-/** The whole table anew, in one transaction: no packet passes between the old one and the new. */
-export function wholeTable(table: string, services: readonly Balanced[]): string {
+/** What a table has of services: where each is led to, and by which address. */
+export function declarationsOf(
+  services: readonly Balanced[],
+  rules: (service: Balanced) => readonly string[] = (service) => rulesOf(service),
+): string {
   const families = [4, 6] as const;
   const declarations = families.flatMap((family) => [
     declare(`map services${family}`, `typeof ${keyOf(family)} : verdict`, elements(services, family, leads)),
     declare(`set vips${family}`, `typeof ${keyOf(family)}`, elements(services, family, plain)),
   ]);
-  const chains = services.map((service) => `  chain ${chainOf(service)} {\n${indented(rulesOf(service))}  }`);
-  return `${removal(table)}\ntable ${table} {\n${[...chains, ...declarations].join("\n")}${CHAINS}\n}\n`;
+  const chains = services.map((service) => `  chain ${chainOf(service)} {\n${indented(rules(service))}  }`);
+  return [...chains, ...declarations].join("\n");
+}
+
+/** The whole table anew, in one transaction: no packet passes between the old one and the new. */
+export function wholeTable(table: string, services: readonly Balanced[]): string {
+  return `${removal(table)}\ntable ${table} {\n${declarationsOf(services)}${CHAINS}\n}\n`;
 }
 
 /** What leads from one to the other, in one transaction; empty when they are the same. */

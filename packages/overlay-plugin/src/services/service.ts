@@ -1,5 +1,5 @@
 // The services of one network as the cluster's entries tell of them: addresses, and the containers that may be sent to.
-import type { EndpointEntry, ServiceEntry } from "../cluster/keys.ts";
+import type { BalancedEntry, EndpointEntry, ServiceEntry } from "../cluster/keys.ts";
 
 export interface Service {
   readonly name: string;
@@ -16,6 +16,8 @@ export class ServiceIndex {
   readonly #services = new Map<string, ServiceEntry>();
   /** By service: hosts by address. */
   readonly #targets = new Map<string, Map<string, string>>();
+  /** Of a swarm, by Docker's ids. */
+  readonly #balanced = new Map<string, BalancedEntry>();
 
   get names(): ReadonlyMap<string, ServiceEntry> {
     return this.#services;
@@ -24,6 +26,27 @@ export class ServiceIndex {
   clear(): void {
     this.#services.clear();
     this.#targets.clear();
+    this.#balanced.clear();
+  }
+
+  setBalanced(id: string, entry: BalancedEntry | undefined): void {
+    if (entry) this.#balanced.set(id, entry);
+    else this.#balanced.delete(id);
+  }
+
+  /** Whether a swarm's service has the container. */
+  isBalanced(address: string): boolean {
+    return [...this.#balanced.values()].some(({ targets }) => targets.includes(address));
+  }
+
+  /**
+   * A swarm's. Its manager hears of a container's end later than the hosts do.
+   * @param reaches whether a container with the address is there and may be sent to
+   */
+  balanced(reaches: (address: string) => boolean): readonly Service[] {
+    return [...this.#balanced.values()]
+      .map(({ name, vips, targets }) => ({ name, vips, targets: targets.filter(reaches).toSorted(), publish: [] }))
+      .toSorted((one, other) => (one.name < other.name ? -1 : 1));
   }
 
   setService(name: string, entry: ServiceEntry | undefined): void {

@@ -2,8 +2,17 @@
 import type { Kernel } from "@portolan/kernel";
 import { endpointLock, type KeyedLocks, type LockRequest, type Logger } from "@portolan/sdk";
 import type { ChangedEntry, Entry, SharedStore } from "@portolan/state";
-import { addressIn, asEndpoint, asService, serviceIn, type EndpointEntry } from "../cluster/keys.ts";
+import {
+  addressIn,
+  asBalanced,
+  asEndpoint,
+  asService,
+  balancedIn,
+  serviceIn,
+  type EndpointEntry,
+} from "../cluster/keys.ts";
 import { enterService, leaveService } from "../cluster/services.ts";
+import { isOfSwarm } from "../naming.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "../records.ts";
 import { Balancer } from "./balancer.ts";
 import { Mesh } from "./mesh.ts";
@@ -54,11 +63,20 @@ export class Services implements AsyncDisposable {
     return (this.#parts.network.serviceRanges ?? []).length > 0;
   }
 
+  /** Whether containers' sandboxes have to do with them: a swarm's are led by the hosts themselves. */
+  get areInside(): boolean {
+    return this.areWanted && !isOfSwarm(this.#parts.network.id);
+  }
+
   /** Undefined while the cluster's entries have not been read. */
   get all(): readonly Service[] | undefined {
-    const { reaches, host } = this.#parts;
+    const { reaches, host, entry } = this.#parts;
     if (!this.#synced || reaches(host) === undefined) return undefined;
-    return this.#index.services((other) => reaches(other) === true);
+    if (!isOfSwarm(this.#parts.network.id)) return this.#index.services((other) => reaches(other) === true);
+    return this.#index.balanced((address) => {
+      const there = entry(address)?.host;
+      return there !== undefined && reaches(there) === true;
+    });
   }
 
   /** By name: the virtual ones of `web`, and those of its containers for `tasks.web`. */
@@ -83,14 +101,14 @@ export class Services implements AsyncDisposable {
   /** Looks whether the tables are still there. */
   async compare(): Promise<void> {
     if (!this.areWanted) return;
-    await this.balancer.compare();
+    if (this.areInside) await this.balancer.compare();
     await this.mesh.compare();
   }
 
   /** A host came, went, or was away for too long. */
   update(): void {
     if (!this.areWanted) return;
-    this.balancer.update();
+    if (this.areInside) this.balancer.update();
     if (this.#mayPublish) this.mesh.update();
   }
 
@@ -115,7 +133,7 @@ export class Services implements AsyncDisposable {
   /** After Join: its sandbox gets the table as soon as dockerd has made it, and only then connections go to it. */
   joined(record: EndpointRecord): void {
     const { sandbox } = record;
-    if (!this.areWanted || sandbox === undefined) return;
+    if (!this.areInside || sandbox === undefined) return;
     const attending = this.balancer
       .attend(sandbox)
       .then((isThere) => (isThere && record.service ? this.#serve(record, sandbox) : undefined))
@@ -180,7 +198,15 @@ export class Services implements AsyncDisposable {
   }
 
   #note(key: string, value: unknown, address: string | undefined, before: EndpointEntry | undefined): boolean {
-    if (address !== undefined) return this.#index.setEndpoint(address, before, asEndpoint(value));
+    if (address !== undefined) {
+      const isOurs = this.#index.setEndpoint(address, before, asEndpoint(value));
+      return isOurs || this.#index.isBalanced(address);
+    }
+    const swarms = balancedIn(key);
+    if (swarms !== undefined) {
+      this.#index.setBalanced(swarms, asBalanced(value));
+      return true;
+    }
     const name = serviceIn(key);
     if (name !== undefined) this.#index.setService(name, asService(value));
     return name !== undefined;

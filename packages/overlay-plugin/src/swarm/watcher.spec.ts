@@ -1,0 +1,125 @@
+// Which node tells the others, and what becomes of what it told: Docker is a stand-in here, suite 700 has the real one.
+import { setTimeout as sleep } from "node:timers/promises";
+import { silentLogger } from "@portolan/sdk";
+import { SharedMemory } from "@portolan/state";
+import { allocate, free } from "../cluster/allocation.ts";
+import { SwarmWatcher } from "./watcher.ts";
+
+const NET = "m2j5ukvxgbymlhffft0qmx9g2";
+const KEY = `networks/${NET}/balanced/s1`;
+
+class Docker {
+  leads = true;
+  isManager = true;
+  /** Of the one service; none, and there is no service. */
+  running: readonly string[] | undefined = ["10.78.0.4"];
+  readonly asked: string[] = [];
+  #streams: PromiseWithResolvers<undefined>[] = [];
+
+  get(path: string): Promise<unknown> {
+    this.asked.push(path.replace(/\?.*/, ""));
+    if (path === "/info") return Promise.resolve({ Swarm: { NodeID: "n1", ControlAvailable: this.isManager } });
+    if (path === "/nodes/n1") return Promise.resolve({ ManagerStatus: { Leader: this.leads } });
+    const tasks = (this.running ?? []).map((address) => ({
+      ...{ ServiceID: "s1", DesiredState: "running", Status: { State: "running" } },
+      NetworksAttachments: [{ Network: { ID: NET }, Addresses: [`${address}/24`] }],
+    }));
+    if (path.startsWith("/tasks")) return Promise.resolve(tasks);
+    const web = {
+      ID: "s1",
+      Spec: { Name: "web" },
+      Endpoint: { VirtualIPs: [{ NetworkID: NET, Addr: "10.78.0.2/24" }] },
+    };
+    return Promise.resolve(this.running ? [web] : []);
+  }
+
+  stream(): Promise<AsyncIterable<unknown>> {
+    const streams = this.#streams;
+    return Promise.resolve(
+      (async function* () {
+        for (;;) {
+          const next = Promise.withResolvers<undefined>();
+          streams.push(next);
+          await next.promise;
+          yield "an event";
+        }
+      })(),
+    );
+  }
+
+  /** It says that a service was changed. */
+  speak(): void {
+    for (const waiting of this.#streams.splice(0)) waiting.resolve(undefined);
+  }
+
+  die(): void {
+    for (const waiting of this.#streams.splice(0)) waiting.reject(new Error("Docker went"));
+  }
+}
+
+const NEVER = { moving: 1e6, steady: 1e6, idle: 1e6, retry: 10 };
+let memory: SharedMemory;
+let docker: Docker;
+let watcher: SwarmWatcher;
+beforeEach(async () => {
+  memory = new SharedMemory();
+  docker = new Docker();
+  await allocate(memory.connect("manager"), { id: NET, name: NET });
+  watcher = new SwarmWatcher({ api: docker, store: memory.connect("manager"), log: silentLogger, pace: NEVER });
+});
+afterEach(() => watcher[Symbol.asyncDispose]());
+
+const told = () => memory.entry(KEY)?.value;
+async function until(look: () => boolean): Promise<void> {
+  const end = Date.now() + 3000;
+  while (!look()) {
+    if (Date.now() > end) throw new Error("not in time");
+    await sleep(5);
+  }
+}
+const leadsTo = (...targets: string[]) => ({ name: "web", vips: ["10.78.0.2"], targets });
+
+it("the manager that leads tells where an address leads, and again when Docker says that something has changed", async () => {
+  watcher.start();
+  await until(() => told() !== undefined);
+  expect(told()).toEqual(leadsTo("10.78.0.4"));
+  docker.running = ["10.78.0.5", "10.78.0.4"];
+  docker.speak();
+  await until(() => JSON.stringify(told()).includes("10.78.0.5"));
+  expect(told()).toEqual(leadsTo("10.78.0.4", "10.78.0.5"));
+  docker.running = undefined;
+  docker.speak();
+  await until(() => told() === undefined);
+});
+
+it.each([
+  ["a manager that does not lead", { leads: false }],
+  ["a worker", { isManager: false }],
+])("%s tells nothing, and asks for no services", async (_, given) => {
+  Object.assign(docker, given);
+  watcher.start();
+  await until(() => docker.asked.length > 0);
+  await sleep(30);
+  expect([told(), docker.asked.includes("/services"), watcher.state.leads]).toEqual([undefined, false, false]);
+});
+
+it("goes on when Docker was away, and writes nothing that is so already", async () => {
+  watcher.start();
+  await until(() => told() !== undefined);
+  const before = memory.entry(KEY)?.revision;
+  docker.asked.length = 0;
+  docker.die();
+  await until(() => docker.asked.includes("/tasks"));
+  await sleep(30);
+  expect(memory.entry(KEY)?.revision).toBe(before);
+  expect(watcher.state).toEqual({ leads: true });
+});
+
+it("what was told goes with the network, and nothing is told of one that is not ts-overlay's", async () => {
+  watcher.start();
+  await until(() => told() !== undefined);
+  await free(memory.connect("manager"), NET);
+  docker.speak();
+  await sleep(30);
+  expect(memory.keys).toEqual([]);
+});
