@@ -198,6 +198,11 @@ describeCluster(3, "services of ts-overlay on three hosts", () => {
     await known(on(1));
     await eventually("h3 knows the port", async () => (await overlayStatus(on(3))).networks[0]?.trouble !== undefined);
     expect((await overlayStatus(on(3))).networks[0]?.trouble).toContain("another program or container uses it");
+    // Each host leads it by itself, one sooner than another.
+    await eventually(
+      "h1 leads the port",
+      async () => (await overlayStatus(on(1))).networks[0]?.published?.ports["8080/tcp"] === "web",
+    );
     expect(await on(2).must(["curl", "-s", "-m3", `http://${on(1).address.ipv4}:8080/cgi-bin/who`])).toContain(
       web(on(1)),
     );
