@@ -52,7 +52,8 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
     const found: string[] = [];
     for (const host of hosts())
       for (const container of await tasksOn(host, service)) found.push(await addressIn(host, network, container));
-    return found.toSorted();
+    // One that is being stopped has none any more.
+    return found.filter(Boolean).toSorted();
   };
   /** Who answers, each once, to enough questions that all have their turn. */
   const answersOf = async (host: Host, container: string, name: string): Promise<readonly string[]> => {
