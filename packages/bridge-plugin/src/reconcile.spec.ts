@@ -122,6 +122,7 @@ describe("a look", () => {
     await host.bridge.look();
     expect(endpoints()).toEqual([endpointId("web")]);
     expect(await host.kernel.links.get(`pv${endpointId("left").slice(0, 12)}`)).toBeUndefined();
+    expect(host.bridge.status().strays).toEqual([]);
   });
 
   it("rebuilds a bridge that somebody removed, and puts the containers' links back on it", async () => {

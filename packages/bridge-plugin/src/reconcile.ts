@@ -108,6 +108,8 @@ export class Reconciler implements AsyncDisposable {
     await this.#retryRemovals();
     for (const { network, id } of ports.incomplete) await this.#aloneWithEndpoint(network, id, () => ports.restore(id));
     const links = await this.#links();
+    // At once: a link that goes meanwhile has no record afterwards.
+    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
     for (const network of records.networks) {
       const { id, progress } = network;
       if (progress !== "made" || (!this.#troubles.has(id) && (await this.#isWhole(network, links)))) continue;
@@ -117,7 +119,6 @@ export class Reconciler implements AsyncDisposable {
       });
     }
     await this.#undertaker.look(records.endpoints, ({ id }) => signOfDeath(links.get(portName(id))));
-    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
   }
 
   #lookAfter(ms: number): void {

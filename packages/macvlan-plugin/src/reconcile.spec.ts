@@ -115,6 +115,7 @@ describe("a look", () => {
     await host.lan.look();
     expect(endpoints()).toEqual([]);
     expect(await host.links()).toEqual(["eth0", "eth0.40"]);
+    expect(status().strays).toEqual([]);
   });
 
   it("tells of a parent that is down, and of one that is back", async () => {

@@ -109,10 +109,11 @@ export class Reconciler implements AsyncDisposable {
     await this.#lookAtParents();
     await this.#mendLimits();
     const links = await this.#links();
+    // At once: a link that goes meanwhile has no record afterwards.
+    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
     await this.#undertaker.look(records.endpoints.all, (endpoint) =>
       this.#signOfDeath(endpoint, links.get(linkName(flavour, endpoint.id))),
     );
-    this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
   }
 
   #lookAfter(ms: number): void {
