@@ -32,8 +32,25 @@ export async function createService(
 ): Promise<void> {
   const hostname = ["--hostname", "{{.Service.Name}}-{{.Node.Hostname}}-{{.Task.Slot}}", "--init"];
   const words = ["service", "create", "--detach", "--name", name, "--replicas", `${replicas}`, ...hostname, ...flags];
-  await manager.docker(...words, from, "sh", "-c", SERVE);
+  await order(manager, ...words, from, "sh", "-c", SERVE);
   await allRun(manager, name, replicas);
+}
+
+/** Runs a docker command that has to succeed, as an operator does in a swarm that has just lost its leader: once more. */
+async function order(manager: Host, ...words: readonly string[]): Promise<void> {
+  let attempts = 0;
+  await eventually(
+    "the swarm takes orders",
+    async () => {
+      const { code, stderr } = await manager.tryDocker(...words);
+      attempts += 1;
+      // The leader that was lost may have heard the first one.
+      if (code === 0 || (attempts > 1 && stderr.includes("name conflicts with an existing object"))) return true;
+      if (/lost leader status|does not have a leader/.test(stderr)) return false;
+      throw new Error(stderr);
+    },
+    { within: 60, every: 500 },
+  );
 }
 
 export async function scale(manager: Host, name: string, replicas: number): Promise<void> {
