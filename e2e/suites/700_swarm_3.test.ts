@@ -205,6 +205,11 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
       const { stderr } = await on(1).tryDocker("exec", client, "wget", "-q", "-O-", "-T3", "http://web/");
       return stderr.includes("refused");
     });
+    // A container that is being stopped has its address in Docker's answers until it is gone.
+    for (const host of hosts())
+      await eventually("its containers have gone", async () => (await tasksOn(host, "web")).length === 0, {
+        within: 30,
+      });
     await scale(on(1), "web", 3);
     await eventually("all answer again", async () => (await answersOf(on(1), client, "web")).length === 3);
   });
