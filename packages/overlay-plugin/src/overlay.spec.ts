@@ -1,6 +1,7 @@
 // Several hosts on kernels in memory: what they agree on, and what each kernel is told of the others' containers.
 import { setTimeout as sleep } from "node:timers/promises";
 import { SharedMemory } from "@portolan/state";
+import { eventually } from "./testing/eventually.ts";
 import { networkId, TestHost } from "./testing/host.ts";
 
 let memory: SharedMemory;
@@ -18,17 +19,6 @@ afterEach(async () => {
 
 const WEB = { "10.9.0.5": "192.0.2.1", "fd00:9::5": "192.0.2.1" };
 
-async function eventually(look: () => Promise<void> | void): Promise<void> {
-  for (const end = Date.now() + 3000; ;) {
-    try {
-      await look();
-      return;
-    } catch (error) {
-      if (Date.now() > end) throw error;
-      await sleep(5);
-    }
-  }
-}
 const told = (host: TestHost, expected: object) =>
   eventually(async () => expect(await host.told("net")).toEqual(expected));
 /** What is left in the store of networks, their numbers and their containers. */

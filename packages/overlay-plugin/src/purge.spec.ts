@@ -2,10 +2,10 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { openStore, SharedMemory } from "@portolan/state";
 import { purgeHost } from "./purge.ts";
 import { schema } from "./records.ts";
+import { eventually } from "./testing/eventually.ts";
 import { TestHost } from "./testing/host.ts";
 
 const SERVICES = { "portolan.service-range": "10.9.255.0/24,fd00:9::ff00/120" };
@@ -30,17 +30,6 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(home, { recursive: true, force: true }));
 
-async function eventually(look: () => Promise<void> | void): Promise<void> {
-  for (const end = Date.now() + 3000; ;) {
-    try {
-      await look();
-      return;
-    } catch (error) {
-      if (Date.now() > end) throw error;
-      await sleep(5);
-    }
-  }
-}
 const linkNames = async () => (await host.kernel.links.list()).map(({ name }) => name);
 const named = (objects: readonly Record<string, unknown>[]) =>
   objects.flatMap(({ table }) => (table === undefined ? [] : [(table as { name: string }).name]));

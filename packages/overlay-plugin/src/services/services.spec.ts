@@ -1,6 +1,6 @@
 // Services of several hosts on kernels in memory: who has them, which addresses and ports they have, and what a sandbox is told.
-import { setTimeout as sleep } from "node:timers/promises";
 import { SharedMemory } from "@portolan/state";
+import { eventually } from "../testing/eventually.ts";
 import { networkId, TestHost } from "../testing/host.ts";
 
 let memory: SharedMemory;
@@ -19,17 +19,6 @@ afterEach(async () => {
   await two[Symbol.asyncDispose]();
 });
 
-async function eventually(look: () => Promise<void> | void): Promise<void> {
-  for (const end = Date.now() + 3000; ;) {
-    try {
-      await look();
-      return;
-    } catch (error) {
-      if (Date.now() > end) throw error;
-      await sleep(5);
-    }
-  }
-}
 const known = (host: TestHost) => host.overlay.status().networks[0]?.services ?? [];
 const toldOf = (host: TestHost, ...numbers: number[]) =>
   eventually(() => {
