@@ -56,6 +56,7 @@ export interface OverlayFacts {
     readonly bridge: string;
     readonly link: string;
     readonly encrypted: boolean;
+    readonly fastPath: string;
     readonly gateway?: string;
     readonly services: readonly {
       readonly name: string;

@@ -5,6 +5,7 @@ import type { Host } from "./host.ts";
 import { patience } from "./patience.ts";
 import type { Service } from "./service.ts";
 import type { StreamReport } from "./stream.ts";
+import { eventually } from "./wait.ts";
 
 /** Nobody's retransmission timer fires within this time unless packets were lost; milliseconds. */
 const SILENCE = 1000 * patience;
@@ -27,6 +28,7 @@ export class Traffic {
     const ping = await host.start(`${log}-ping`, [...words, "ping", "-n", "-i", "0.05", address]);
     const program = "/opt/portolan/e2e/lab/stream.ts";
     const stream = await host.start(`${log}-tcp`, [...words, "node", "--no-warnings", program, address]);
+    await eventually(`echoes come back from ${address}`, async () => (await readFile(stream.log, "utf8")) !== "");
     return new Traffic(`from ${container} to ${address}`, ping, stream);
   }
 
@@ -67,8 +69,9 @@ function pingComplaints(said: string): string[] {
 function streamComplaints(said: string): string[] {
   const line = said.trimEnd().split("\n").at(-1) ?? "";
   if (!line.startsWith("{")) return [`the TCP stream said ${JSON.stringify(said)}`];
-  const { broken, returned, longestSilence } = JSON.parse(line) as StreamReport;
+  const { broken, returned, longestSilence, silentAt } = JSON.parse(line) as StreamReport;
   if (broken !== null) return [`the TCP stream broke: ${broken}`];
   if (returned < 2) return [`only ${returned} bytes came back`];
-  return longestSilence > SILENCE ? [`the TCP stream was silent for ${longestSilence} ms`] : [];
+  if (longestSilence <= SILENCE) return [];
+  return [`the TCP stream was silent for ${longestSilence} ms, from ${silentAt} ms after its first echo on`];
 }

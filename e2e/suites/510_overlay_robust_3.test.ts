@@ -68,6 +68,39 @@ describeCluster(3, "ts-overlay on hosts with troubles", () => {
     expect((await overlayStatus(on(1))).staleEntries).toBe(0);
   });
 
+  step("leads frames between hosts past the bridge, and bridges them while somebody has taken that away", async () => {
+    const { networks } = await overlayStatus(on(1));
+    const [{ bridge = "", fastPath }] = [networks[0] ?? {}];
+    expect(fastPath).toBe("on");
+    const table = `netdev portolan-overlay-${bridge.replace("po-", "")}`;
+    // Where br_netfilter is on, as Docker has it for docker_gwbridge, netfilter sees what is bridged.
+    await on(1).must(["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"]);
+    const count = `add table inet probe; add counter inet probe bridged; add chain inet probe seen { type filter hook forward priority -10; }`;
+    await on(1).must([
+      "nft",
+      `${count}; add rule inet probe seen iifname ${bridge} oifname ${bridge} ip protocol icmp counter name bridged`,
+    ]);
+    const bridged = async () => {
+      const told = await on(1).must(["nft", "-j", "list counter inet probe bridged"]);
+      const { nftables } = JSON.parse(told) as { nftables: { counter?: { packets: number } }[] };
+      return nftables.flatMap(({ counter }) => counter?.packets ?? [])[0];
+    };
+    const fivePings = async () => expectReach(on(1), own(on(1)), await addressOf(on(2)));
+    await fivePings();
+    const before = await bridged();
+    await fivePings();
+    expect(await bridged()).toBe(before);
+    await on(1).must(["nft", `delete table ${table}`]);
+    await fivePings();
+    expect(await bridged()).toBeGreaterThan(before ?? 0);
+    await eventually(
+      "the table is back",
+      async () => (await on(1).exec(["nft", "list", "table", ...table.split(" ")])).code === 0,
+      { within: 60 },
+    );
+    await on(1).must(["nft", "delete table inet probe"]);
+  });
+
   step("loses no packet when etcd loses its leader, and goes on making containers", async () => {
     await uninterrupted(on(1), on(2), async () => {
       const leader = await cluster.leader();

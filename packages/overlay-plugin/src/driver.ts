@@ -26,6 +26,7 @@ import { allocate, free } from "./cluster/allocation.ts";
 import { announce, withdraw } from "./cluster/announce.ts";
 import { join } from "./cluster/membership.ts";
 import type { Encryption } from "./encryption/encryption.ts";
+import type { FastPath } from "./fast-path.ts";
 import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, isOfSwarm, portName, vxlanName } from "./naming.ts";
@@ -40,6 +41,7 @@ export interface DriverParts {
   readonly kernel: Kernel;
   readonly store: SharedStore;
   readonly networks: Networks;
+  readonly fastPath: FastPath;
   readonly records: Records;
   readonly removal: Removal;
   readonly encryption: Encryption;
@@ -149,7 +151,7 @@ export class OverlayDriver implements NetworkDriver {
   }
 
   async createEndpoint(request: CreateEndpointRequest, call: CallContext): Promise<CreateEndpointReply> {
-    const { kernel, store, networks, records, removal, log } = this.#parts;
+    const { kernel, store, networks, fastPath, records, removal, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
     for (const old of plan.replaced) {
@@ -178,6 +180,8 @@ export class OverlayDriver implements NetworkDriver {
       await carrier.forwarding.localChanged(plan.record.addresses);
     }
     await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
+    undo.add("take the port off the fast path", () => fastPath.leave(network, endpoint));
+    await fastPath.enter(plan.record);
     for (const address of plan.record.addresses) await carrier.forwarding.announce(address, plan.record.mac);
     await records.putEndpoint({
       ...plan.record,

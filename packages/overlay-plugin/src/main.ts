@@ -22,7 +22,7 @@ const description = { name: "ts-overlay", version, summary, settings, commands: 
 await runPlugin(description, async (plugin) => {
   const { name, logger, metrics, listen } = plugin;
   const { stateDir, admin, hostName: host, vtep, wireguardPort, dockerSocket } = plugin.settings;
-  const { dnsAddress: linkLocal, hostDns: hostStub, scope } = plugin.settings;
+  const { dnsAddress: linkLocal, hostDns: hostStub, scope, fastPath } = plugin.settings;
   try {
     await using kernel = await openKernel({ forwardChain: FORWARD_CHAIN });
     const { store, quarantined } = await openStore({ path: join(stateDir, "state.db"), schema });
@@ -37,7 +37,7 @@ await runPlugin(description, async (plugin) => {
       : new EtcdStore({ ...access, root: "/portolan/overlay/" });
     await using overlay = await openOverlay({
       ...{ kernel, store, shared, alone, host, vtep, wireguardPort },
-      ...{ linkLocal, hostStub, dockerSocket, scope, log: logger, metrics },
+      ...{ linkLocal, hostStub, hasFastPath: fastPath === "on", dockerSocket, scope, log: logger, metrics },
     });
     const { driver, locks } = overlay;
 

@@ -26,6 +26,11 @@ export function meshName(network: NetworkId): string {
   return `${BRIDGE_PREFIX}m${network.slice(0, 11)}`;
 }
 
+/** Of that link. @param group what the cluster calls the network @param host this host's name in the cluster */
+export function meshMac(group: string, host: string): Mac {
+  return stationMac(`${group} host ${host}`);
+}
+
 /** The end of that pair that is the bridge's. */
 export function meshPortName(network: NetworkId): string {
   return `pm${shortened(network)}`;

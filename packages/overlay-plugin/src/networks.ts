@@ -8,6 +8,7 @@ import { leave } from "./cluster/membership.ts";
 import { isSealed } from "./encryption/encryption.ts";
 import type { Firewall } from "./firewall.ts";
 import { networkLayout } from "./layout.ts";
+import type { FastPath } from "./fast-path.ts";
 import { bridgeName } from "./naming.ts";
 import type { NetworkRecord } from "./records.ts";
 import { removeMesh } from "./services/mesh.ts";
@@ -16,6 +17,7 @@ export interface NetworksParts extends CarrierParts {
   readonly kernel: Kernel;
   readonly store: SharedStore;
   readonly firewall: Firewall;
+  readonly fastPath: FastPath;
   /** Where this host answers the names of all its networks. */
   readonly linkLocal: string;
   /** Counts entries that led to where nothing is. */
@@ -38,7 +40,7 @@ export class Networks implements AsyncDisposable {
 
   /** Links, rules, and the cluster's entries told to the link. */
   async bringUp(record: NetworkRecord, undo: Undo): Promise<void> {
-    const { kernel, firewall, vtep, linkLocal, log, onStale, encryption } = this.#parts;
+    const { kernel, firewall, fastPath, vtep, linkLocal, log, onStale, encryption } = this.#parts;
     // Before the first packet can leave.
     if (isSealed(record)) await encryption.settle();
     const link = await applyNetwork(kernel, firewall, networkLayout(record, vtep, linkLocal), undo);
@@ -54,14 +56,17 @@ export class Networks implements AsyncDisposable {
       log.info(`put right what the kernel knew of other hosts: ${stale} stale, ${missing} missing`, {
         network: record.id,
       });
+    undo.add("close the fast path", () => fastPath.close(record.id));
+    await fastPath.open(record);
     await this.#parts.onNetworks();
   }
 
   /** @throws StoreAway when everything is gone here, but the cluster could not be told */
   async takeDown(record: NetworkRecord): Promise<void> {
-    const { kernel, firewall, store, records, host, vtep, linkLocal, encryption } = this.#parts;
+    const { kernel, firewall, fastPath, store, records, host, vtep, linkLocal, encryption } = this.#parts;
     await this.#close(record.id);
     if (record.serviceRanges) await removeMesh(kernel, record);
+    await fastPath.close(record.id);
     await removeNetwork(kernel, firewall, networkLayout(record, vtep, linkLocal));
     if (record.encrypted === true) await encryption.settle();
     // It may have been made again meanwhile, as another network of Docker's.

@@ -7,6 +7,7 @@ import { Peers } from "./cluster/peers.ts";
 import { Presence } from "./cluster/presence.ts";
 import { OverlayDriver } from "./driver.ts";
 import { Encryption } from "./encryption/encryption.ts";
+import { FastPath } from "./fast-path.ts";
 import { Firewall } from "./firewall.ts";
 import { FirewallGuard } from "./guard.ts";
 import { Directory } from "./names/directory.ts";
@@ -42,6 +43,8 @@ export interface OverlayOptions {
   readonly scope?: Scope;
   /** Whether this host itself may ask for names. */
   readonly hostStub?: boolean;
+  /** Whether frames between hosts pass the bridge by. */
+  readonly hasFastPath?: boolean;
   /** Docker's own, where containers' names are to be learned from it. */
   readonly dockerSocket?: string | undefined;
   /** Opens sockets; another one in tests, whose kernel has no addresses to listen at. */
@@ -80,6 +83,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const { vtep } = await uplink();
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
   const firewall = new Firewall(kernel, linkLocal);
+  const fastPath = new FastPath({ kernel, records, log, host, isWanted: options.hasFastPath ?? true });
   const presence = new Presence({ store: shared, host, entry: { id: await hostId(store), vtep } });
   const peers = new Peers(shared);
   const encryption = new Encryption({
@@ -87,7 +91,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   });
   let stale = 0;
   const networks: Networks = new Networks({
-    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, linkLocal, firewall, encryption },
+    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, linkLocal, firewall, fastPath, encryption },
     onReplaced: (carrier) => reconciler.repairSoon(carrier),
     onStale: (count) => (stale += count),
     onNetworks: () => resolvers.ensure(),
@@ -98,7 +102,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     ...{ hostStub: options.hostStub ?? false, listen: options.listen ?? listen, metrics },
   });
   const onPending = () => reconciler.retrySoon();
-  const removal = new Removal({ kernel, store: shared, networks, records, host, log, metrics, onPending });
+  const removal = new Removal({ kernel, store: shared, networks, fastPath, records, host, log, metrics, onPending });
   const guard = new FirewallGuard({ kernel, firewall, encryption, records, locks, log, linkLocal });
   const api = options.dockerSocket === undefined ? undefined : new DockerApi(options.dockerSocket);
   const learner =
@@ -109,7 +113,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   });
   const told = {
     ...{ host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
-    ...{ resolvers, learner, watcher },
+    ...{ resolvers, learner, watcher, fastPath },
   };
   const now = () => status({ ...told, staleEntries: () => stale });
   return {
@@ -117,6 +121,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       kernel,
       store: shared,
       networks,
+      fastPath,
       records,
       removal,
       encryption,

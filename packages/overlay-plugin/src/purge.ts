@@ -6,6 +6,7 @@ import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { removeTunnelRules } from "./encryption/encryption.ts";
 import { uninstallFirewall } from "./firewall.ts";
+import { isFastPathTable } from "./fast-path.ts";
 import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
 import { Records, schema } from "./records.ts";
 import { removeTable } from "./services/balancer.ts";
@@ -33,7 +34,7 @@ export async function purgeHost(kernel: Kernel, stateDir: string): Promise<reado
   const { networks, endpoints } = await Records.load(store);
   await store[Symbol.asyncDispose]();
   for (const network of networks) await removeMesh(kernel, network);
-  await removeMeshTables(kernel);
+  await removeTables(kernel);
   for (const { network, sandbox } of endpoints) if (sandbox !== undefined) await removeTable(kernel, network, sandbox);
   const removed: string[] = [];
   for (const { name, alias } of await kernel.links.list()) {
@@ -47,10 +48,10 @@ export async function purgeHost(kernel: Kernel, stateDir: string): Promise<reado
   return removed;
 }
 
-/** Their links have our mark, but a table is known by its name alone when no record tells of its network. */
-async function removeMeshTables({ nftables }: Kernel): Promise<void> {
+/** Links have our mark, but a network's table is known by its name alone when no record tells of the network. */
+async function removeTables({ nftables }: Kernel): Promise<void> {
   const there = (await nftables.list("list tables")).flatMap(({ table }) => (table === undefined ? [] : [table]));
   const names = there.map((table) => table as { family: string; name: string }).map((t) => `${t.family} ${t.name}`);
-  const own = names.filter(isMeshTable);
+  const own = names.filter((name) => isMeshTable(name) || isFastPathTable(name));
   if (own.length > 0) await nftables.run(own.map((name) => `delete table ${name}`).join("\n"));
 }

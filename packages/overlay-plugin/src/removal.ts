@@ -5,6 +5,7 @@ import type { SharedStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { withdraw } from "./cluster/announce.ts";
 import { aliasOf, portName } from "./naming.ts";
+import type { FastPath } from "./fast-path.ts";
 import type { Networks } from "./networks.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import { removeTable } from "./services/balancer.ts";
@@ -14,6 +15,7 @@ export interface RemovalParts {
   readonly kernel: Kernel;
   readonly store: SharedStore;
   readonly networks: Networks;
+  readonly fastPath: FastPath;
   readonly records: Records;
   readonly host: string;
   readonly log: Logger;
@@ -56,7 +58,7 @@ export class Removal {
 
   /** @returns whether it is gone, or else pending */
   async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { kernel, networks, records, log } = this.#parts;
+    const { networks, records, log } = this.#parts;
     const { id, network, addresses } = record;
     if (record.progress !== "removing") await records.putEndpoint({ ...record, progress: "removing" });
     const failures: unknown[] = [];
@@ -64,7 +66,7 @@ export class Removal {
     for (const step of [
       () => this.#withdraw(record),
       () => this.#leaveService(record),
-      () => removeLink(kernel, { name: portName(id), alias: aliasOf(id) }),
+      () => this.#removePort(record),
     ]) {
       await step().catch((error: unknown) => failures.push(error));
     }
@@ -78,6 +80,12 @@ export class Removal {
     this.#count();
     if (failure === undefined) await networks.carriers.get(network)?.forwarding.localChanged(addresses);
     return failure === undefined;
+  }
+
+  async #removePort({ id, network }: EndpointRecord): Promise<void> {
+    const { kernel, fastPath } = this.#parts;
+    await fastPath.leave(network, id);
+    await removeLink(kernel, { name: portName(id), alias: aliasOf(id) });
   }
 
   async #withdraw({ id, network, addresses, mac }: EndpointRecord): Promise<void> {

@@ -37,6 +37,13 @@ export const settings = {
     defaultText: "that of the link with the default route",
     help: "The address of this host that others send its containers' packets to.",
   },
+  fastPath: {
+    flag: "fast-path",
+    value: "WHETHER",
+    type: oneOf("on", "off"),
+    default: "on",
+    help: "Whether frames between hosts pass the bridge by, and with it the host's firewall; off: all are bridged.",
+  },
   wireguardPort: {
     flag: "wireguard-port",
     value: "PORT",

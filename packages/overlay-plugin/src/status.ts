@@ -6,6 +6,7 @@ import { TABLE } from "./firewall.ts";
 import type { FirewallGuard } from "./guard.ts";
 import { tunnelAddress, type TunnelKey } from "./encryption/tunnel-key.ts";
 import { bridgeName, vxlanName } from "./naming.ts";
+import type { FastPath } from "./fast-path.ts";
 import type { DockerNames } from "./names/docker-names.ts";
 import type { Resolvers } from "./names/resolvers.ts";
 import type { Networks } from "./networks.ts";
@@ -27,6 +28,7 @@ export interface StatusParts {
   readonly reconciler: Reconciler;
   readonly encryption: Encryption;
   readonly staleEntries: () => number;
+  readonly fastPath: FastPath;
   readonly resolvers: Resolvers;
   readonly learner?: DockerNames | undefined;
   readonly watcher?: SwarmWatcher | undefined;
@@ -88,7 +90,7 @@ function keyStatus({ key, port }: TunnelKey, { own }: Encryption) {
   };
 }
 
-function networkStatus(network: NetworkRecord, { records, networks, reconciler }: StatusParts) {
+function networkStatus(network: NetworkRecord, { records, networks, reconciler, fastPath }: StatusParts) {
   const { id, name, progress, vni, port, mtu, internal, subnets, options, encrypted = false, rekey } = network;
   const { gateways, ownGateway = false } = network;
   const carrier = networks.carriers.get(id);
@@ -110,6 +112,8 @@ function networkStatus(network: NetworkRecord, { records, networks, reconciler }
     options,
     bridge: bridgeName(id),
     link: vxlanName(id),
+    /** Whether frames between hosts pass the bridge by: on, off, or why not. */
+    fastPath: fastPath.stateOf(id),
     hosts: carrier?.members ?? [],
     endpoints: { here: records.endpointsOf(id).length, elsewhere: carrier?.forwarding.size ?? 0 },
     /** Whether the cluster's entries have been read since the start. */

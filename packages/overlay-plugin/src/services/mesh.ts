@@ -3,12 +3,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { Kernel, PortReservation } from "@portolan/kernel";
-import { Cidr, PluginError, stationMac, type Logger } from "@portolan/sdk";
+import { Cidr, PluginError, type Logger } from "@portolan/sdk";
 import type { SharedStore } from "@portolan/state";
 import { announce, type Announcement } from "../cluster/announce.ts";
 import { MESH, type EndpointEntry } from "../cluster/keys.ts";
 import { claimAddresses, releaseAddresses } from "../cluster/mesh-address.ts";
-import { aliasOf, bridgeName, isOfSwarm, meshName, meshPortName } from "../naming.ts";
+import { aliasOf, bridgeName, isOfSwarm, meshMac, meshName, meshPortName } from "../naming.ts";
 import type { NetworkRecord } from "../records.ts";
 import { meshPorts, meshTable, meshTableOf, type MeshPort } from "./mesh-ruleset.ts";
 import { familyOf, removal } from "./ruleset.ts";
@@ -155,7 +155,7 @@ export class Mesh implements AsyncDisposable {
     const { id, mtu } = network;
     const [port, far, alias] = [meshPortName(id), meshName(id), aliasOf(id)];
     if (!(await kernel.links.get(port))) {
-      const peer = { name: far, mac: stationMac(`${network.name} host ${host}`) };
+      const peer = { name: far, mac: meshMac(network.name, host) };
       await kernel.links.createVeth({ name: port, alias, master: bridgeName(id), up: true, mtu, peer });
     }
     for (const [path, value] of [
@@ -254,7 +254,7 @@ export class Mesh implements AsyncDisposable {
 
   #announcement(addresses: readonly string[]): Announcement {
     const { network, host } = this.#parts;
-    const entry: EndpointEntry = { host, endpoint: MESH, mac: stationMac(`${network.name} host ${host}`) };
+    const entry: EndpointEntry = { host, endpoint: MESH, mac: meshMac(network.name, host) };
     return { network: network.name, addresses, entry };
   }
 }

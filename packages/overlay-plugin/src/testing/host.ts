@@ -34,11 +34,18 @@ const call: CallContext = { verb: "test", call: 1, signal: new AbortController()
 export class TestHost implements AsyncDisposable {
   readonly name: string;
   readonly shared: SharedStore;
-  readonly kernel = new FakeKernel();
+  /** Steps of the kernel that contain this text fail. */
+  failing: string | undefined;
+  readonly kernel = new FakeKernel({
+    onStep: (step) => {
+      if (this.failing !== undefined && step.includes(this.failing)) throw new Error(`refused: ${step}`);
+    },
+  });
   readonly disk = new MemoryDisk();
   readonly #listening = new Map<string, { readonly zone: Zone; readonly at: ListenAt }>();
   overlay!: Overlay;
   patience = NO_PATIENCE;
+  hasFastPath = true;
   readonly scope: Scope;
 
   private constructor(shared: SharedStore, name: string, scope: Scope) {
@@ -79,6 +86,7 @@ export class TestHost implements AsyncDisposable {
       linkLocal: "169.254.53.53",
       listen: this.#listen,
       scope: this.scope,
+      hasFastPath: this.hasFastPath,
     };
     this.overlay = await openOverlay({ ...parts, patience: this.patience, quietMs: 50 });
     await this.overlay.start();
