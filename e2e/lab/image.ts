@@ -1,11 +1,11 @@
 // The one image of the suites: Debian's busybox, imported into every dockerd. There is no registry.
 import { mkdir, mkdtemp, copyFile, rm, symlink, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { cached, digest } from "../../tools/cache.ts";
 import { must } from "./command.ts";
 import { engineCalled } from "./engines.ts";
-import { tree } from "./tree.ts";
+import { tree, treeName } from "./tree.ts";
 
 export const image = "busybox";
 
@@ -15,8 +15,9 @@ export const imageChanges = ["ENV PATH=/bin", 'CMD ["sh"]'];
 /** The path of a tar archive with the image's files. */
 export async function imageArchive(): Promise<string> {
   // One busybox for all engines, trixie's: the one of bookworm (1.35) dies in `wget -T`.
-  const source = await tree(engineCalled("trixie"));
-  return cached(`images/busybox-${digest({ recipe: 1, tree: basename(source) })}.tar`, async (path) => {
+  const engine = engineCalled("trixie");
+  return cached(`images/busybox-${digest({ recipe: 1, tree: treeName(engine) })}.tar`, async (path) => {
+    const source = await tree(engine);
     const root = await mkdtemp(join(tmpdir(), "portolan-image-"));
     try {
       for (const folder of ["bin", "etc", "tmp", "root", "www"]) await mkdir(join(root, folder));

@@ -21,18 +21,26 @@ const packages = [
   "udhcpc",
 ];
 
+/** What the engine's tree is called in the cache, whether it is there or not. */
+export function treeName(engine: Engine): string {
+  const inputs = { recipe: 1, arch: process.arch, include: included(engine), ...engine };
+  return `${engine.suite}-${digest(inputs)}`;
+}
+
+function included(engine: Engine): readonly string[] {
+  const client = engine.client === "docker-cli" ? ["docker-cli"] : [];
+  return [...packages, ...client, ...(engine.packages ?? [])];
+}
+
 /** The path of the engine's tree; the first call takes about half a minute. */
 export function tree(engine: Engine): Promise<string> {
-  const client = engine.client === "docker-cli" ? ["docker-cli"] : [];
-  const include = [...packages, ...client, ...(engine.packages ?? [])];
-  const inputs = { recipe: 1, arch: process.arch, include, ...engine };
-  return cached(`trees/${engine.suite}-${digest(inputs)}`, async (path) => {
+  return cached(`trees/${treeName(engine)}`, async (path) => {
     await must(
       [
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",
-        `--include=${include.join(",")}`,
+        `--include=${included(engine).join(",")}`,
         ...engine.aptOptions.map((option) => `--aptopt=${option}`),
         // Several trees are never one: no machine id, no resolver and no host name of the machine that made them.
         "--customize-hook=rm -f $1/etc/machine-id $1/etc/resolv.conf $1/etc/hostname",
