@@ -1,17 +1,39 @@
 // Services of a network on three hosts, each with another Docker: who is reached, whom the service sees, and what stays
 // when containers and drivers come and go.
+import { readFile } from "node:fs/promises";
 import { addressIn, execIn, runContainer } from "../lab/containers.ts";
 import { Cluster, describeCluster } from "../lab/cluster.ts";
 import type { Host } from "../lab/host.ts";
 import { image } from "../lab/image.ts";
 import { createNetwork, overlay, overlayStatus } from "../lab/overlay.ts";
 import { patience } from "../lab/patience.ts";
+import type { Service } from "../lab/service.ts";
 import { Traffic } from "../lab/traffic.ts";
 import { eventually } from "../lab/wait.ts";
 
 /** Tells its name and whom it sees; on port 7 it sends back what it gets. */
 const WHO = "#!/bin/sh\\necho; echo $(hostname) $REMOTE_ADDR\\n";
 const SERVE = `mkdir -p /www/cgi-bin; printf '${WHO}' > /www/cgi-bin/who; chmod +x /www/cgi-bin/who; nc -ll -p 7 -e cat & exec httpd -f -p 80 -h /www`;
+
+/** The image has no UDP server; one of Node's, in a container's network, tells its name by both families. */
+const UDP_NAME = `const socket = dgram.createSocket("udp6");
+socket.on("message", (_, { port, address }) => socket.send(process.argv[1], port, address));
+socket.bind(53, () => console.log("listens"));`;
+/** Asks over and over from one port, and says when who has answered; what does not come from the asked address is not heard. */
+const UDP_CLIENT = `const [address, port] = process.argv.slice(1), type = address.includes(":") ? "udp6" : "udp4";
+const socket = dgram.createSocket({ type, ipv6Only: type === "udp6" });
+socket.on("message", (name) => console.log(Date.now(), String(name))).on("error", () => undefined);
+socket.bind(40053, () => socket.connect(port, address, () => setInterval(() => socket.send("who?"), 20)));`;
+/** Twenty clients, each from a port of its own, one after the other. */
+const UDP_CLIENTS = `const [address, port] = process.argv.slice(1);
+for (let count = 0; count < 20; count += 1) {
+  const socket = dgram.createSocket(address.includes(":") ? "udp6" : "udp4");
+  socket.connect(port, address);
+  await new Promise((resolve) => socket.once("connect", resolve));
+  socket.send("who?");
+  console.log(String(await new Promise((resolve) => socket.once("message", resolve).once("error", resolve))));
+  socket.close();
+}`;
 
 describeCluster(3, "services of ts-overlay on three hosts", () => {
   let cluster: Cluster;
@@ -203,11 +225,83 @@ describeCluster(3, "services of ts-overlay on three hosts", () => {
       "h1 leads the port",
       async () => (await overlayStatus(on(1))).networks[0]?.published?.ports["8080/tcp"] === "web",
     );
-    expect(await on(2).must(["curl", "-s", "-m3", `http://${on(1).address.ipv4}:8080/cgi-bin/who`])).toContain(
-      web(on(1)),
-    );
+    // Its web server may start later than the port is led.
+    const asking = ["curl", "-s", "-m3", `http://${on(1).address.ipv4}:8080/cgi-bin/who`];
+    await eventually("it answers", async () => (await on(2).exec(asking)).stdout.includes(web(on(1))));
     await serve(on(2));
   });
+
+  step(
+    "leads UDP to a published port and to the service, and who never stops asking to another container in time",
+    async () => {
+      const dns = (host: Host) => `dns-${host.name}`;
+      const servers = new Map<Host, Service>();
+      /** Resolves when it listens. */
+      const serveNames = async (host: Host) => {
+        const words = ["portolan.service=dns", "portolan.publish=5353:53/udp"].map((option) => `driver-opt=${option}`);
+        const network = ["--network", ["name=hansa", ...words].join(",")];
+        await host.docker("run", "-d", "--init", "--name", dns(host), ...network, image, "sleep", "3600");
+        const inside = await host.inNetworkOf(dns(host));
+        const server = await host.start(dns(host), [...inside, "node", "-e", UDP_NAME, dns(host)]);
+        servers.set(host, server);
+        await eventually("it listens", async () => (await server.lastWords(1)) === "listens");
+      };
+      const remove = async (host: Host) => {
+        await servers.get(host)?.stop("SIGKILL");
+        await host.docker("rm", "-f", dns(host));
+      };
+      const ask = (from: Host, name: string, address: string, port: number, ...inside: string[]) =>
+        from.start(name, [...inside, "node", "-e", UDP_CLIENT, address, `${port}`]);
+      // These ask before there is anybody to answer.
+      const clients = [
+        await ask(on(3), "udp-ipv4", on(1).address.ipv4, 5353),
+        await ask(on(3), "udp-ipv6", on(1).address.ipv6, 5353),
+        await ask(on(2), "udp-own", on(2).address.ipv4, 5353),
+      ];
+      /** Milliseconds from a moment until the last client heard `name`, after which it is not asked any more. */
+      const heardAfter = async (began: number, name: string): Promise<number> => {
+        const times = clients.map((client) =>
+          eventually(`${name} answers ${client.log}`, async () => {
+            const line = (await readFile(client.log, "utf8")).split("\n").find((text) => {
+              const [time = "", who] = text.split(" ");
+              return who === name && Number(time) >= began;
+            });
+            return line === undefined ? undefined : Number.parseInt(line, 10) - began;
+          }),
+        );
+        return Math.max(...(await Promise.all(times)));
+      };
+      const dnsAt = async (host: Host) =>
+        (await overlayStatus(host)).networks[0]?.services.find(({ name }) => name === "dns");
+
+      await serveNames(on(1));
+      expect(await heardAfter(Date.now(), dns(on(1)))).toBeLessThan(1000 * patience);
+      const vip = (await dnsAt(on(3)))?.addresses[0] ?? "";
+      clients.push(await ask(on(3), "udp-service", vip, 53, ...(await on(3).inNetworkOf(client(on(3))))));
+      await heardAfter(Date.now(), dns(on(1)));
+
+      await serveNames(on(2));
+      await eventually("all know both", async () => {
+        const counts = await Promise.all(cluster.hosts.map(async (host) => (await dnsAt(host))?.endpoints.length));
+        return counts.every((count) => count === 4);
+      });
+      for (const address of [on(1).address.ipv4, on(1).address.ipv6]) {
+        const words = ["node", "--input-type=module", "-e", `import dgram from "node:dgram"; ${UDP_CLIENTS}`];
+        const said = (await on(3).must([...words, address, "5353"])).split("\n");
+        expect([...new Set(said)].sort()).toEqual([dns(on(1)), dns(on(2))]);
+      }
+      // A flow stays where it is as long as that is there.
+      for (const each of clients) expect((await each.lastWords(1)).split(" ")[1]).toBe(dns(on(1)));
+
+      await remove(on(1));
+      expect(await heardAfter(Date.now(), dns(on(2)))).toBeLessThan(1000 * patience);
+      await remove(on(2));
+      await serveNames(on(3));
+      expect(await heardAfter(Date.now(), dns(on(3)))).toBeLessThan(1000 * patience);
+      await remove(on(3));
+      for (const each of clients) await each.stop("SIGKILL");
+    },
+  );
 
   step("refuses an address that is for services", async () => {
     const range = ranges[0]?.replace("0/24", "77") ?? "";

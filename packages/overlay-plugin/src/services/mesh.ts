@@ -43,7 +43,8 @@ export class Mesh implements AsyncDisposable {
   readonly #held = new Map<string, PortReservation>();
   readonly #troubles = new Map<string, string>();
   #trouble: string | undefined;
-  #led: readonly MeshPort[] = [];
+  /** Unknown after a start: an earlier life may have led some. */
+  #led: readonly MeshPort[] | undefined;
   /** A swarm's services, as their virtual addresses are led. */
   #balanced: readonly Service[] = [];
   #written: string | undefined;
@@ -59,7 +60,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   get state(): MeshState {
-    const ports = Object.fromEntries(this.#led.map((port) => [text(port), port.service]));
+    const ports = Object.fromEntries((this.#led ?? []).map((port) => [text(port), port.service]));
     const trouble = this.#trouble ?? [...this.#troubles.values()][0];
     return { ports, ...(trouble !== undefined && { trouble }) };
   }
@@ -78,13 +79,19 @@ export class Mesh implements AsyncDisposable {
 
   /** Others may have taken away what this host has. */
   async compare(): Promise<void> {
-    const isThere = await this.#parts.kernel.nftables.list(`list chain ${this.#table} published`).then(
+    if (!(await this.#isThere())) {
+      this.#written = undefined;
+      this.#led = [];
+    }
+    this.update();
+    await this.settled();
+  }
+
+  #isThere(): Promise<boolean> {
+    return this.#parts.kernel.nftables.list(`list chain ${this.#table} published`).then(
       () => true,
       () => false,
     );
-    if (!isThere) this.#written = undefined;
-    this.update();
-    await this.settled();
   }
 
   /** Stops following; what is led is led on, and after the next start held again. */
@@ -122,6 +129,7 @@ export class Mesh implements AsyncDisposable {
     if (ports.length + balanced.length === 0) {
       if (this.#isDown) return;
       await removeMesh(kernel, network);
+      await this.#forgetFlows(this.#led, []);
       this.#giveBack();
       await releaseAddresses(store, host, network.name);
       this.#isDown = true;
@@ -139,10 +147,9 @@ export class Mesh implements AsyncDisposable {
     const links = { bridge: bridgeName(network.id), far: meshName(network.id) };
     const table = meshTable(this.#table, links, addresses, led, balanced);
     if (table === this.#written) return;
+    const before = this.#led ?? ((await this.#isThere()) ? undefined : []);
     await kernel.nftables.run(table);
-    const isFirst = this.#written === undefined;
-    const before = isFirst ? undefined : this.#led;
-    const balancedBefore = isFirst ? undefined : this.#balanced;
+    const balancedBefore = this.#written === undefined ? undefined : this.#balanced;
     this.#written = table;
     this.#led = led;
     this.#balanced = balanced;
@@ -222,15 +229,26 @@ export class Mesh implements AsyncDisposable {
     return led;
   }
 
-  /** Of connections to containers that are no more a port's. @param before undefined when nobody knows what was led */
+  /**
+   * Of connections to containers that are no more a port's, and of UDP clients that asked before there was one: as long as
+   * they go on asking, Linux would go on leading them to this host itself. @param before undefined when nobody knows what was led
+   */
   async #forgetFlows(before: readonly MeshPort[] | undefined, led: readonly MeshPort[]): Promise<void> {
+    const { conntrack } = this.#parts.kernel;
+    const among = (ports: readonly MeshPort[] | undefined, port: MeshPort) =>
+      ports?.find((each) => text(each) === text(port));
+    const isFresh = (port: MeshPort) => {
+      const had = families(among(before, port));
+      return port.protocol === "udp" && before !== undefined && [...families(port)].some((family) => !had.has(family));
+    };
+    await conntrack.forget({ protocol: "udp", ports: led.filter(isFresh).map(({ hostPort }) => hostPort) });
     const fewer = led.filter((port) => {
-      const old = before?.find((each) => text(each) === text(port));
-      return !before || old?.targets.some((target) => !port.targets.includes(target));
+      const old = among(before, port);
+      return !old || old.targets.some((target) => !port.targets.includes(target));
     });
-    if (fewer.length === 0) return;
-    const flows = fewer.map(({ protocol, hostPort: port, targets: to }) => ({ protocol, port, to }));
-    await this.#parts.kernel.conntrack.forgetLed(flows);
+    const gone = (before ?? []).filter((port) => !among(led, port)).map((port) => ({ ...port, targets: [] }));
+    const flows = [...fewer, ...gone].map(({ protocol, hostPort: port, targets: to }) => ({ protocol, port, to }));
+    if (flows.length > 0) await conntrack.forgetLed(flows);
   }
 
   /** Likewise of connections to a swarm's services. */
@@ -258,6 +276,9 @@ export class Mesh implements AsyncDisposable {
     return { network: network.name, addresses, entry };
   }
 }
+
+/** Of the containers that a port leads to. */
+const families = (port: MeshPort | undefined) => new Set(port?.targets.map(familyOf));
 
 /** Takes away what a network's published ports have made on this host. @throws KernelError */
 export async function removeMesh(

@@ -136,6 +136,17 @@ it("a port is one service's in the whole cluster, and the same for all of its co
   await eventually(() => expect(kept(/^ports|services|vips/)).toEqual([]));
 });
 
+it("a port that leads to containers for the first time, or to none any more, has none of the flows that were there before", async () => {
+  const forgotten = () => two.kernel.steps.filter((step) => step.startsWith("forget tracked flows to 53/udp"));
+  await one.attach("net", "a", 5, { "portolan.service": "dns", "portolan.publish": "53:53/udp" });
+  const published = () => two.overlay.status().networks[0]?.published?.ports;
+  await eventually(() => expect(published()).toEqual({ "53/udp": "dns" }));
+  await eventually(() => expect(forgotten()).toContain("forget tracked flows to 53/udp"));
+  await one.detach("net", "a");
+  await eventually(() => expect(published()).toEqual({}));
+  expect(forgotten().at(-1)).toBe("forget tracked flows to 53/udp but for ");
+});
+
 it("what does not fit is refused with what to do", async () => {
   await expect(one.attach("net", "a", 5, { "portolan.publish": "80:80" })).rejects.toThrow(
     'option "portolan.publish" is for services',
