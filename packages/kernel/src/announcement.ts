@@ -1,12 +1,11 @@
 // Telling all who are on a link that an address has this MAC address, unasked: gratuitous ARP, unsolicited neighbour
 // advertisements. Who knew another one takes it over at once, instead of after the half minute that it trusts what it knows.
 import { isIPv4 } from "node:net";
-import { closeSocket, openSocket, sendTo } from "./libc.ts";
+import { closeSocket, openSocket, sendTo, SOCK_RAW } from "./libc.ts";
 import { addressBytes, macBytes } from "./rtnetlink/encode.ts";
 import type { LinkHandle, Neighbour } from "./kernel.ts";
 
 const AF_PACKET = 17;
-const SOCK_RAW = 3;
 const OPERATION = "announce neighbour on";
 
 /** Every call has a socket of its own: it is a matter of microseconds. @throws KernelError EPERM without CAP_NET_RAW, ENXIO, ENETDOWN */

@@ -36,6 +36,7 @@ export type {
   ListedStation,
   Neighbour,
   Neighbours,
+  Parts,
   NewRoute,
   Nftables,
   PortRequest,

@@ -127,10 +127,18 @@ export interface Neighbour {
   readonly mac: string;
 }
 
+/** A table, some entries at a time. One part is to be used before the next is asked for: by then it is no more. */
+export type Parts<T> = Iterable<Iterable<T>> | AsyncIterable<Iterable<T>>;
+
 /** Who has which MAC address on a link, said for good: the kernel asks nobody. Lost when the link goes down. */
 export interface Neighbours {
   /** Permanent entries only. Costs a dump of each family. */
   list(link: LinkHandle): Promise<readonly Neighbour[]>;
+  /**
+   * The same in parts, for tables that one does not want to hold as a whole: each part is asked for when it is wanted. Entries
+   * that come or go meanwhile make others appear twice, or not at all.
+   */
+  read(link: LinkHandle): Parts<Neighbour>;
   /** Makes or replaces. @throws KernelError EINVAL for IPv6 on a link that has none, ENODEV */
   put(link: LinkHandle, neighbour: Neighbour): Promise<void>;
   /** False when there was none. */
@@ -152,6 +160,8 @@ export interface Station {
 export interface Stations {
   /** Those that the link and its bridge agree on, and what only one of them has: `via` is missing, or `bridged` false. */
   list(link: LinkHandle): Promise<readonly ListedStation[]>;
+  /** In parts, as with neighbours, and each of the two tables says on its own which stations it has. */
+  read(link: LinkHandle): Parts<ListedStation>;
   /** Makes or replaces. @throws KernelError EAFNOSUPPORT when `via` is not of the link's family, ENODEV */
   put(link: LinkHandle, station: Station): Promise<void>;
   /** False when neither had it. */

@@ -24,6 +24,9 @@ const listen = process_.func("int listen(int fd, int backlog)") as Call<[number,
 const sendto = process_.func(
   "int64_t sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t size)",
 ) as Call<[number, Buffer, number, number, Buffer, number]>;
+const recv = process_.func("int64_t recv(int fd, void *bytes, size_t length, int flags)") as Call<
+  [number, Buffer, number, number]
+>;
 const close = process_.func("int close(int fd)") as Call<[number]>;
 const setns = process_.func("int setns(int fd, int type)") as Call<[number, number]>;
 const fcntl = process_.func("int fcntl(int fd, int command, ...)") as (
@@ -68,6 +71,8 @@ export function netlinkAddress(fd: number): { readonly protocol: number; readonl
 
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+const [MSG_TRUNC, MSG_DONTWAIT] = [0x20, 0x40];
 const SOCK_CLOEXEC = 0o2000000;
 const SO_ATTACH_FILTER = 26;
 const SO_DETACH_FILTER = 27;
@@ -96,6 +101,17 @@ export function listenOn(fd: number, device: string): void {
 /** One datagram. @param device what the error calls the address @throws KernelError */
 export function sendTo(fd: number, bytes: Buffer, address: Buffer, device: string): void {
   if (sendto(fd, bytes, bytes.length, 0, address, address.length) < 0) throw lastError("send", device);
+}
+
+/**
+ * The next datagram, which has to be there already. @returns how many bytes of the buffer it fills
+ * @throws KernelError EAGAIN when there is none, EMSGSIZE when it is larger than the buffer
+ */
+export function receiveFrom(fd: number, bytes: Buffer, operation: string): number {
+  const length = recv(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_TRUNC);
+  if (length < 0) throw lastError(operation);
+  if (length > bytes.length) throw new KernelError({ operation, code: "EMSGSIZE" });
+  return length;
 }
 
 /** Nothing that is sent to this socket arrives. @throws KernelError */

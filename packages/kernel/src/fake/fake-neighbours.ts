@@ -14,9 +14,16 @@ export class FakeNeighbours implements Neighbours {
   }
 
   async list(link: LinkHandle): Promise<readonly Neighbour[]> {
+    return (await Array.fromAsync(this.read(link))).flat();
+  }
+
+  /** One a part, so that who cannot bear a change between two is found out. */
+  async *read(link: LinkHandle): AsyncGenerator<readonly Neighbour[]> {
     await this.#host.enter("list neighbours of", link.name);
-    const entries = this.#host.linkByIndex(link.index)?.neighbours ?? [];
-    return [...entries].map(([address, mac]) => ({ address, mac }));
+    for (const [address, mac] of this.#host.linkByIndex(link.index)?.neighbours ?? []) {
+      yield [{ address, mac }];
+      await this.#host.enter("list neighbours of", link.name);
+    }
   }
 
   async put(link: LinkHandle, { address, mac }: Neighbour): Promise<void> {
@@ -64,6 +71,15 @@ export class FakeStations implements Stations {
     await this.#host.enter("list stations of", link.name);
     const found = this.#host.linkByIndex(link.index);
     return [...(found?.stations ?? [])].map(([mac, via]) => ({ mac, via, bridged: found?.master !== undefined }));
+  }
+
+  async *read(link: LinkHandle): AsyncGenerator<readonly ListedStation[]> {
+    const stations = await this.list(link);
+    for (const { mac, bridged } of stations) if (bridged) yield [{ mac, bridged }];
+    for (const { mac, via } of stations) {
+      await this.#host.enter("list stations of", link.name);
+      yield [{ mac, ...(via !== undefined && { via }), bridged: false }];
+    }
   }
 
   async put(link: LinkHandle, { mac, via }: Station): Promise<void> {

@@ -1,5 +1,5 @@
 // Bytes that rtnetlink messages are made of, both ways.
-import { isIPv6 } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 import ipaddr from "ipaddr.js";
 import { AttrStream, type StreamData } from "netlink";
 import { KernelError } from "../kernel-error.ts";
@@ -26,14 +26,30 @@ export function macBytes(mac: string, operation: string, device: string): Buffer
   throw new KernelError({ operation, device, code: "EINVAL", detail });
 }
 
-export function macText(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+const HEX = Buffer.from("0123456789abcdef", "latin1");
+const TEXT = Buffer.alloc(17, ":");
+
+/** @param at where the six bytes begin */
+export function macText(bytes: Uint8Array, at = 0): string {
+  for (let byte = 0; byte < 6; byte += 1) {
+    const value = bytes[at + byte] ?? 0;
+    TEXT[byte * 3] = HEX[value >> 4] ?? 0;
+    TEXT[byte * 3 + 1] = HEX[value & 15] ?? 0;
+  }
+  // One piece: what is put together of parts keeps all of them in memory.
+  return TEXT.toString("latin1");
 }
 
-export const addressBytes = (address: string) => Buffer.from(ipaddr.parse(address).toByteArray());
+/** @throws Error for what is no address */
+export function addressBytes(address: string): Buffer {
+  return isIPv4(address)
+    ? Buffer.from(address.split(".").map(Number))
+    : Buffer.from(ipaddr.parse(address).toByteArray());
+}
 
 /** IPv6 as RFC 5952 writes it. */
 export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join(".");
   const address = ipaddr.fromByteArray([...bytes]);
   return address instanceof ipaddr.IPv6 ? address.toRFC5952String() : address.toString();
 }

@@ -3,8 +3,10 @@ import { FlagsNew, rt } from "netlink";
 import { announce } from "../announcement.ts";
 import { isKernelError } from "../kernel-error.ts";
 import type { LinkHandle, Neighbour, Neighbours } from "../kernel.ts";
-import { addressBytes, addressText, AF_INET, AF_INET6, encode, familyOf, macBytes, macText, uint32 } from "./encode.ts";
+import { addressBytes, addressText, AF_INET, AF_INET6, familyOf, macBytes, macText } from "./encode.ts";
+import { neighbourMessage, NUD_PERMANENT, readNeighbourEntry } from "./neighbour-entry.ts";
 import type { Requests } from "./requests.ts";
+import { readTable } from "./table-reading.ts";
 
 const { NEWNEIGH, DELNEIGH, GETNEIGH } = rt.MessageType;
 
@@ -15,33 +17,38 @@ export class RtNeighbours implements Neighbours {
     this.#requests = requests;
   }
 
-  async list({ name, index }: LinkHandle): Promise<readonly Neighbour[]> {
-    const operation = "list neighbours of";
+  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is to be a rejection, as elsewhere
+  async list(link: LinkHandle): Promise<readonly Neighbour[]> {
     const found: Neighbour[] = [];
-    for (const family of [AF_INET, AF_INET6]) {
-      const payload = encodeNeighbour({ family }, { ifindex: uint32(index) });
-      for (const answer of await this.#requests.dump({ operation, device: name, type: GETNEIGH, payload })) {
-        const { data, attrs } = rt.parseNeighborMessage(answer);
-        if (data.ifindex !== index || data.state?.permanent !== true || !attrs.dst || !attrs.lladdr) continue;
-        found.push({ address: addressText(attrs.dst), mac: macText(attrs.lladdr) });
-      }
-    }
+    for (const part of this.read(link)) found.push(...part);
     return found;
+  }
+
+  *read({ name, index }: LinkHandle): Generator<Iterable<Neighbour>> {
+    for (const family of [AF_INET, AF_INET6]) {
+      const payload = neighbourMessage({ family, onlyOf: index });
+      const decode = (bytes: Buffer, start: number, end: number) => {
+        const entry = readNeighbourEntry(bytes, start, end);
+        const { state, lladdr, dst, dstLength } = entry;
+        if (entry.index !== index || (state & NUD_PERMANENT) === 0 || lladdr < 0 || dst < 0) return undefined;
+        return { address: addressText(bytes.subarray(dst, dst + dstLength)), mac: macText(bytes, lladdr) };
+      };
+      const query = { operation: "list neighbours of", device: name, type: GETNEIGH, payload, decode };
+      yield* readTable(query, () => this.#requests.isClosed);
+    }
   }
 
   async put({ name, index }: LinkHandle, { address, mac }: Neighbour): Promise<void> {
     const operation = "put neighbour on";
-    const payload = encodeNeighbour(
-      { family: familyOf(address), ifindex: index, state: { permanent: true } },
-      { dst: addressBytes(address), lladdr: macBytes(mac, operation, name) },
-    );
+    const [dst, lladdr] = [addressBytes(address), macBytes(mac, operation, name)];
+    const payload = neighbourMessage({ family: familyOf(address), index, state: NUD_PERMANENT, dst, lladdr });
     const flags = FlagsNew.CREATE | FlagsNew.REPLACE;
     await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload, bulk: true });
   }
 
   async remove({ name, index }: LinkHandle, address: string): Promise<boolean> {
     const operation = "remove neighbour from";
-    const payload = encodeNeighbour({ family: familyOf(address), ifindex: index }, { dst: addressBytes(address) });
+    const payload = neighbourMessage({ family: familyOf(address), index, dst: addressBytes(address) });
     try {
       await this.#requests.send({ operation, device: name, type: DELNEIGH, payload, bulk: true });
       return true;
@@ -55,8 +62,4 @@ export class RtNeighbours implements Neighbours {
   async announce(link: LinkHandle, neighbour: Neighbour): Promise<void> {
     announce(link, neighbour);
   }
-}
-
-export function encodeNeighbour(data: rt.Neighbor, attrs: rt.NeighborAttrs): Buffer {
-  return encode((out) => rt.formatNeighborMessage({ kind: "neighbor", data, attrs }, out));
 }

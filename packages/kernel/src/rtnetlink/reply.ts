@@ -10,8 +10,10 @@ export interface Verdict {
 export const NLMSG_ERROR: number = MessageType.ERROR;
 export const NLMSG_DONE: number = MessageType.DONE;
 
+/** Bytes before a message's payload. */
+export const NLMSG_HEADER = 16;
+
 const ERROR_HEADER = 4;
-const NLMSG_HEADER = 16;
 const NLMSGERR_ATTR_MSG = 1;
 
 /** Reads an NLMSG_ERROR, which is also what an ACK is. */

@@ -1,17 +1,9 @@
 // The request queue: everything we say to rtnetlink goes through here, one socket for all; and to conntrack and WireGuard,
 // through others.
-import {
-  Flags,
-  FlagsGet,
-  formatMessage,
-  parseMessages,
-  Protocol,
-  type NetlinkMessage,
-  type RawNetlinkSocket,
-} from "netlink";
+import { Flags, FlagsGet, parseMessages, Protocol, type NetlinkMessage, type RawNetlinkSocket } from "netlink";
 import { CLOSED, errorCode, KernelError, systemCode } from "../kernel-error.ts";
 import { closeNetlinkSocket, onOwnTurn, openNetlinkSocket } from "../netlink-socket.ts";
-import { align, NLMSG_DONE, NLMSG_ERROR, readAck, readDone, type Verdict } from "./reply.ts";
+import { align, NLMSG_DONE, NLMSG_ERROR, NLMSG_HEADER, readAck, readDone, type Verdict } from "./reply.ts";
 import { openTrace, silent, type Trace } from "./trace.ts";
 
 export interface Request {
@@ -47,9 +39,15 @@ interface Job {
   readonly dump: boolean;
   readonly settle: PromiseWithResolvers<readonly NetlinkMessage[]>;
   readonly parts: NetlinkMessage[];
-  timer?: NodeJS.Timeout;
-  /** Those before it in its datagram, which its answer is the answer for. */
-  ahead?: readonly number[];
+}
+
+/** What travels in one datagram: a request, or several bulk ones with numbers that follow each other. */
+interface Flight {
+  readonly first: number;
+  /** Undefined where one has been answered. */
+  readonly jobs: (Job | undefined)[];
+  readonly kind: "dump" | "bulk" | "single";
+  readonly timer: NodeJS.Timeout;
 }
 
 /**
@@ -62,7 +60,8 @@ export class Requests implements Disposable {
   readonly #opener: typeof openNetlinkSocket;
   readonly #trace: Trace;
   readonly #waiting: Job[] = [];
-  readonly #flying = new Map<number, Job>();
+  /** An array: tables of a map that has grown old would keep what was in them alive, some hundred bytes for each request. */
+  readonly #flying: Flight[] = [];
   #socket: RawNetlinkSocket | undefined;
   #sequence = 0;
   #closed = false;
@@ -75,6 +74,10 @@ export class Requests implements Disposable {
     this.#trace = protocol === Protocol.GENERIC ? silent : openTrace();
     this.#opener = opener;
     this.#socket = this.#open();
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   /** Sends one request. @returns the payloads of the answer, none for a plain ACK @throws KernelError */
@@ -112,55 +115,65 @@ export class Requests implements Disposable {
       while (job.request.bulk && count < MOST_IN_BULK && this.#waiting[count]?.request.bulk) count += 1;
       this.#launch(this.#waiting.splice(0, count));
     }
-    if (this.#flying.size === 0) this.#socket?.unref();
+    if (this.#flying.length === 0) this.#socket?.unref();
   }
 
   #mayFly({ dump, request }: Job): boolean {
-    if (dump) return this.#flying.size === 0;
-    let others = 0;
-    for (const job of this.#flying.values()) {
-      if (job.dump || (job.request.bulk && request.bulk)) return false;
-      if (!job.request.bulk) others += 1;
-    }
+    if (dump) return this.#flying.length === 0;
+    const others = this.#flying.filter(({ kind }) => kind === "single").length;
+    if (this.#flying.some(({ kind }) => kind === "dump" || (kind === "bulk" && request.bulk))) return false;
     return others < MOST_IN_FLIGHT;
   }
 
   /** Sends one job, or several bulk ones, as one datagram. */
-  #launch(jobs: readonly Job[]): void {
-    const numbers = jobs.map(() => (this.#sequence = (this.#sequence % 0xffffffff) + 1));
-    const last = numbers.at(-1) ?? 0;
-    for (const [at, job] of jobs.entries()) this.#flying.set(numbers[at] ?? 0, job);
-    const final = jobs.at(-1);
-    if (!final) return;
-    final.ahead = numbers.slice(0, -1);
+  #launch(jobs: Job[]): void {
+    const [lead] = jobs;
+    if (!lead) return;
+    if (this.#sequence + jobs.length > 0xffffffff) this.#sequence = 0;
+    const first = this.#sequence + 1;
+    this.#sequence += jobs.length;
     const fail = (code: string, detail: string) => {
-      for (const [at, { request }] of jobs.entries()) this.#settle(numbers[at] ?? 0, failure(request, code, detail));
+      this.#end(flight, (job) => job.settle.reject(failure(job.request, code, detail)));
       this.#pump();
     };
-    final.timer = setTimeout(
-      () => fail("ETIMEDOUT", `no answer within ${this.#limits.timeout} ms`),
-      this.#limits.timeout,
-    );
+    const { timeout } = this.#limits;
+    const timer = setTimeout(() => fail("ETIMEDOUT", `no answer within ${timeout} ms`), timeout);
+    const kind = lead.dump ? "dump" : lead.request.bulk ? "bulk" : "single";
+    const flight: Flight = { first, jobs, kind, timer };
+    this.#flying.push(flight);
     try {
       this.#socket ??= this.#open();
       this.#socket.ref();
-      const { port } = this.#socket.address();
-      const parts = jobs.flatMap(({ request, dump }, at) => {
-        const seq = numbers[at] ?? 0;
-        const answer = dump ? FlagsGet.DUMP : seq === last ? Flags.ACK : 0;
-        const message = { type: request.type, flags: Flags.REQUEST | answer | (request.flags ?? 0), seq, port };
-        this.#trace.sent(message, request.payload, subject(request));
-        // The next one begins at a multiple of four.
-        const { length } = request.payload;
-        return [...formatMessage({ ...message, data: request.payload }), Buffer.alloc(align(length) - length)];
-      });
       const sent = onOwnTurn((error?: Error) => {
         if (error) fail(codeOf(error), error.message);
       });
-      this.#socket.send(Buffer.concat(parts), {}, sent);
+      this.#socket.send(this.#datagram(flight, this.#socket.address().port), {}, sent);
     } catch (error) {
       fail(codeOf(error), String(error));
     }
+  }
+
+  #datagram({ first, jobs }: Flight, port: number): Buffer {
+    const requests = jobs.flatMap((job) => job ?? []);
+    // Each begins at a multiple of four.
+    const length = requests.reduce((sum, { request }) => sum + NLMSG_HEADER + align(request.payload.length), 0);
+    const datagram = Buffer.alloc(length);
+    let at = 0;
+    for (const [number, { request, dump }] of requests.entries()) {
+      const { type, payload } = request;
+      const seq = first + number;
+      const answer = dump ? FlagsGet.DUMP : number === requests.length - 1 ? Flags.ACK : 0;
+      const flags = Flags.REQUEST | answer | (request.flags ?? 0);
+      this.#trace.sent({ type, flags, seq }, payload, subject(request));
+      datagram.writeUInt32LE(NLMSG_HEADER + payload.length, at);
+      datagram.writeUInt16LE(type, at + 4);
+      datagram.writeUInt16LE(flags, at + 6);
+      datagram.writeUInt32LE(seq, at + 8);
+      datagram.writeUInt32LE(port, at + 12);
+      datagram.set(payload, at + NLMSG_HEADER);
+      at += NLMSG_HEADER + align(payload.length);
+    }
+    return datagram;
   }
 
   #open(): RawNetlinkSocket {
@@ -184,49 +197,46 @@ export class Requests implements Disposable {
 
   #receive(frame: NetlinkMessage): void {
     this.#trace.received(frame);
-    const job = this.#flying.get(frame.seq);
+    const flight = this.#flying.find(({ first, jobs }) => frame.seq >= first && frame.seq < first + jobs.length);
+    const at = frame.seq - (flight?.first ?? 0);
+    const job = flight?.jobs[at];
     // Nobody waits for it any longer: it has timed out.
-    if (!job) return;
-    if (frame.type === NLMSG_ERROR) this.#conclude(frame.seq, job, readAck(frame));
-    else if (frame.type === NLMSG_DONE) this.#conclude(frame.seq, job, readDone(frame));
+    if (!flight || !job) return;
+    if (frame.type === NLMSG_ERROR) this.#conclude(flight, at, job, readAck(frame));
+    else if (frame.type === NLMSG_DONE) this.#conclude(flight, at, job, readDone(frame));
     else {
       job.parts.push(frame);
       // A table of a hundred thousand entries takes its time, and to give it up would leave the socket busy with it.
-      job.timer?.refresh();
+      flight.timer.refresh();
     }
   }
 
-  #conclude(seq: number, job: Job, { errno, message }: Verdict): void {
-    this.#finish(seq, errno === 0 ? undefined : failure(job.request, errorCode(errno), message));
-  }
-
-  /** What was sent before it in the same datagram, and had no error, is done. */
-  #finish(seq: number, error: KernelError | undefined): void {
-    for (const before of this.#flying.get(seq)?.ahead ?? []) this.#settle(before, undefined);
-    this.#settle(seq, error);
+  #conclude(flight: Flight, at: number, job: Job, { errno, message }: Verdict): void {
+    flight.jobs[at] = undefined;
+    // What was sent before the last in the same datagram, and had no error, is done.
+    if (at === flight.jobs.length - 1) this.#end(flight, ({ settle, parts }) => settle.resolve(parts));
+    if (errno === 0) job.settle.resolve(job.parts);
+    else job.settle.reject(failure(job.request, errorCode(errno), message));
     this.#pump();
   }
 
-  #settle(seq: number, error: KernelError | undefined): void {
-    const job = this.#flying.get(seq);
-    if (!job) return;
-    this.#flying.delete(seq);
-    clearTimeout(job.timer);
-    if (error) job.settle.reject(error);
-    else job.settle.resolve(job.parts);
+  /** @param settle for each that has not been answered */
+  #end(flight: Flight, settle: (job: Job) => void): void {
+    const at = this.#flying.indexOf(flight);
+    if (at < 0) return;
+    this.#flying.splice(at, 1);
+    clearTimeout(flight.timer);
+    for (const job of flight.jobs) if (job) settle(job);
   }
 
   /** The socket is of no more use: whoever waits for an answer hears so, the next request opens another one. */
   #drop(code: string, detail: string): void {
     if (this.#socket) closeNetlinkSocket(this.#socket);
     this.#socket = undefined;
-    const lost = [...this.#flying.values(), ...(this.#closed ? this.#waiting.splice(0) : [])];
-    this.#flying.clear();
-    for (const { request, settle, timer } of lost) {
-      clearTimeout(timer);
-      settle.reject(failure(request, code, detail));
-    }
-    if (!this.#closed) this.#pump();
+    const refuse = ({ settle, request }: Job) => settle.reject(failure(request, code, detail));
+    for (const flight of [...this.#flying]) this.#end(flight, refuse);
+    if (this.#closed) for (const job of this.#waiting.splice(0)) refuse(job);
+    else this.#pump();
   }
 }
 

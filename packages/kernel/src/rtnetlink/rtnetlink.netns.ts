@@ -1,7 +1,7 @@
 // What only a real kernel shows: its own words, the state behind our calls, and the defects of npm netlink kept at bay.
 import { MessageType, Protocol, rt } from "netlink";
 import { KernelError } from "../kernel-error.ts";
-import type { Kernel } from "../kernel.ts";
+import type { Kernel, Link } from "../kernel.ts";
 import { ownPorts } from "../netlink-socket.ts";
 import { openKernel } from "../open-kernel.ts";
 import { runProgram } from "../process.ts";
@@ -9,7 +9,9 @@ import { output } from "../testing/command.ts";
 import { makeNetns } from "../testing/netns.ts";
 import { inOwnNamespace } from "../testing/own-namespace.ts";
 import { encodeLinkQuery } from "./link-message.ts";
+import { neighbourMessage, NUD_PERMANENT } from "./neighbour-entry.ts";
 import { Requests } from "./requests.ts";
+import { readTable } from "./table-reading.ts";
 
 const dumpLinks = { operation: "list links", type: rt.MessageType.GETLINK, payload: encodeLinkQuery({}) };
 /** A kind of message that the kernel skips without a word when no ACK is asked for. */
@@ -91,6 +93,56 @@ inOwnNamespace("rtnetlink", () => {
       ]);
       // A blackhole belongs to no link, so it would outlive this test.
       await output("ip route del blackhole 10.41.0.0/16");
+    });
+  });
+
+  describe("tables of many parts", () => {
+    const COUNT = 2_000;
+    const macOf = (n: number) =>
+      `02:42:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}`;
+    const addressOf = (n: number) => `10.40.${n >> 8}.${n & 255}`;
+    let link: Link;
+    beforeEach(async () => {
+      await kernel.links.createBridge({ name: "pt-a", up: true });
+      const vxlan = { vni: 4242, local: "192.0.2.1", port: 4790 };
+      link = await kernel.links.createVxlan({ name: "vx0", vxlan, master: "pt-a", up: true });
+      const all = Array.from({ length: COUNT }, (_, n) => n);
+      await Promise.all(all.map((n) => kernel.stations.put(link, { mac: macOf(n), via: "192.0.2.2" })));
+      await Promise.all(all.map((n) => kernel.neighbours.put(link, { address: addressOf(n), mac: macOf(n) })));
+    });
+
+    it("are read as a whole while something else is changed", async () => {
+      const found = new Map<string, { via?: string | undefined; bridged: boolean }>();
+      let parts = 0;
+      for await (const part of kernel.stations.read(link)) {
+        for (const { mac, via, bridged } of part) {
+          const before = found.get(mac);
+          found.set(mac, { via: via ?? before?.via, bridged: bridged || before?.bridged === true });
+        }
+        await kernel.links.change("pt-a", { mtu: 1300 + parts });
+        parts += 1;
+      }
+      expect(parts).toBeGreaterThan(2);
+      expect(found.size).toBe(COUNT);
+      expect([...found.values()].filter(({ via, bridged }) => via === "192.0.2.2" && bridged)).toHaveLength(COUNT);
+      const neighbours = new Map((await kernel.neighbours.list(link)).map(({ address, mac }) => [address, mac]));
+      expect(neighbours).toEqual(new Map(Array.from({ length: COUNT }, (_, n) => [addressOf(n), macOf(n)])));
+    });
+
+    it("may be read to their middle, and leave no socket behind", async () => {
+      const before = await openSockets();
+      for await (const part of kernel.stations.read(link)) {
+        expect([...part].length).toBeGreaterThan(0);
+        break;
+      }
+      expect(await openSockets()).toBe(before);
+    });
+
+    it("are refused in the kernel's own words", () => {
+      const payload = neighbourMessage({ family: 7, index: link.index, state: NUD_PERMANENT });
+      const query = { operation: "list stations of", device: "vx0", type: rt.MessageType.GETNEIGH, payload };
+      const read = () => [...readTable({ ...query, decode: () => undefined })];
+      expect(read).toThrow(/^list stations of vx0: EINVAL: Invalid values in header for fdb dump request$/);
     });
   });
 

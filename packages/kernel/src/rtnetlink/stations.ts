@@ -3,8 +3,16 @@ import { FlagsNew, rt } from "netlink";
 import { isKernelError } from "../kernel-error.ts";
 import type { LinkHandle, ListedStation, Station, Stations } from "../kernel.ts";
 import { addressBytes, addressText, macBytes, macText } from "./encode.ts";
-import { encodeNeighbour } from "./neighbours.ts";
+import {
+  neighbourMessage,
+  NTF_MASTER,
+  NTF_SELF,
+  NUD_NOARP,
+  NUD_REACHABLE,
+  readNeighbourEntry,
+} from "./neighbour-entry.ts";
 import type { Requests } from "./requests.ts";
+import { readTable } from "./table-reading.ts";
 
 const { NEWNEIGH, DELNEIGH, GETNEIGH } = rt.MessageType;
 const AF_BRIDGE = 7;
@@ -16,37 +24,39 @@ export class RtStations implements Stations {
     this.#requests = requests;
   }
 
-  async list({ name, index }: LinkHandle): Promise<readonly ListedStation[]> {
-    const payload = encodeNeighbour({ family: AF_BRIDGE, ifindex: index }, {});
-    const answers = await this.#requests.dump({ operation: "list stations of", device: name, type: GETNEIGH, payload });
+  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is to be a rejection, as elsewhere
+  async list(link: LinkHandle): Promise<readonly ListedStation[]> {
     const found = new Map<string, ListedStation>();
-    for (const answer of answers) {
-      const { data, attrs } = rt.parseNeighborMessage(answer);
-      // The link's own address is permanent, and what the bridge has learned is not static.
-      if (data.ifindex !== index || data.state?.noarp !== true || !attrs.lladdr) continue;
-      const mac = macText(attrs.lladdr);
-      const before = found.get(mac) ?? { mac, bridged: false };
-      const via = attrs.dst && addressText(attrs.dst);
-      found.set(
-        mac,
-        data.flags?.self ? { ...before, ...(via !== undefined && { via }) } : { ...before, bridged: true },
-      );
+    for (const part of this.read(link)) {
+      for (const { mac, via, bridged } of part) {
+        const before = found.get(mac) ?? { mac, bridged };
+        found.set(mac, { ...before, ...(via !== undefined && { via }), bridged: before.bridged || bridged });
+      }
     }
     return [...found.values()];
   }
 
+  *read({ name, index }: LinkHandle): Generator<Iterable<ListedStation>> {
+    const payload = neighbourMessage({ family: AF_BRIDGE, index });
+    const decode = (bytes: Buffer, start: number, end: number): ListedStation | undefined => {
+      const entry = readNeighbourEntry(bytes, start, end);
+      const { state, flags, lladdr, dst, dstLength } = entry;
+      // The link's own address is permanent, and what the bridge has learned is not static.
+      if (entry.index !== index || (state & NUD_NOARP) === 0 || lladdr < 0) return undefined;
+      const mac = macText(bytes, lladdr);
+      if ((flags & NTF_SELF) === 0) return { mac, bridged: true };
+      return { mac, bridged: false, ...(dst >= 0 && { via: addressText(bytes.subarray(dst, dst + dstLength)) }) };
+    };
+    const query = { operation: "list stations of", device: name, type: GETNEIGH, payload, decode };
+    yield* readTable(query, () => this.#requests.isClosed);
+  }
+
   async put({ name, index }: LinkHandle, { mac, via }: Station): Promise<void> {
     const operation = "put station on";
-    const payload = encodeNeighbour(
-      // Reachable is what VXLAN wants to hear, and without ARP what keeps an entry from ageing.
-      {
-        family: AF_BRIDGE,
-        ifindex: index,
-        state: { noarp: true, reachable: true },
-        flags: { self: true, master: true },
-      },
-      { lladdr: macBytes(mac, operation, name), dst: addressBytes(via) },
-    );
+    const [lladdr, dst] = [macBytes(mac, operation, name), addressBytes(via)];
+    // Reachable is what VXLAN wants to hear, and without ARP what keeps an entry from ageing.
+    const kind = { state: NUD_NOARP | NUD_REACHABLE, flags: NTF_SELF | NTF_MASTER };
+    const payload = neighbourMessage({ family: AF_BRIDGE, index, ...kind, lladdr, dst });
     const flags = FlagsNew.CREATE | FlagsNew.REPLACE;
     await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload, bulk: true });
   }
@@ -54,16 +64,16 @@ export class RtStations implements Stations {
   /** Two messages: one for both would stop at the first table that has nothing to remove. */
   async remove(link: LinkHandle, mac: string): Promise<boolean> {
     const [self, master] = await Promise.all([
-      this.#removeFrom(link, mac, { self: true }),
-      this.#removeFrom(link, mac, { master: true }),
+      this.#removeFrom(link, mac, NTF_SELF),
+      this.#removeFrom(link, mac, NTF_MASTER),
     ]);
     return self || master;
   }
 
-  async #removeFrom({ name, index }: LinkHandle, mac: string, flags: rt.NeighborFlags): Promise<boolean> {
+  async #removeFrom({ name, index }: LinkHandle, mac: string, flags: number): Promise<boolean> {
     const operation = "remove station from";
     const lladdr = macBytes(mac, operation, name);
-    const payload = encodeNeighbour({ family: AF_BRIDGE, ifindex: index, flags }, { lladdr });
+    const payload = neighbourMessage({ family: AF_BRIDGE, index, flags, lladdr });
     try {
       await this.#requests.send({ operation, device: name, type: DELNEIGH, payload, bulk: true });
       return true;
