@@ -54,21 +54,21 @@ export class Carrier implements AsyncDisposable {
     const { id, name, peerTimeout, encrypted = false } = network;
     this.network = network;
     this.#parts = parts;
-    const isLocal = (address: string) => records.endpointsOf(id).some(({ addresses }) => addresses.includes(address));
+    const isLocal = (address: string) => records.addressesOf(id).has(address);
     const viaOf = (other: string) => (encrypted ? encryption.addressOf(other) : plainAddressOf(peers, other, vtep));
     const isReady = () => !encrypted || encryption.ready;
     // What this host has itself is in its records, which know better.
     const onEntry = (address: string, entry: EndpointEntry | undefined) =>
       this.names.set(
         address,
-        entry && entry.host !== host ? { addresses: [address], names: entry.names ?? [] } : undefined,
+        entry?.names && entry.host !== host ? { addresses: [address], names: entry.names } : undefined,
       );
     this.forwarding = new Forwarding({ kernel, peers, log, host, viaOf, isReady, peerTimeout, isLocal, onEntry });
     this.services = new Services({
       ...{ kernel, store, records, locks, log, host, network },
       reaches: (other) => this.forwarding.reachesHost(other),
       announce: (record) => announce(store, this.announcement(record)),
-      entry: (address) => this.forwarding.entries.get(address),
+      entry: (address) => this.forwarding.entry(address),
     });
     this.#listening = [
       peers.listen((peer) => this.#peerChanged(peer)),
@@ -93,7 +93,7 @@ export class Carrier implements AsyncDisposable {
       },
       changed: (entry) => {
         if (entry.key === key) this.#agreed = asNetwork(entry.value);
-        const before = this.forwarding.entries.get(addressIn(entry.key) ?? "");
+        const before = this.forwarding.entry(addressIn(entry.key) ?? "");
         this.forwarding.changed(entry);
         this.services.changed(entry, before);
       },
@@ -148,8 +148,8 @@ export class Carrier implements AsyncDisposable {
         refusals.push(error instanceof Error ? error : new Error(String(error)));
       });
     }
-    for (const [address, entry] of [...this.forwarding.entries]) {
-      if (entry.host !== host || this.#isHere(entry)) continue;
+    for (const [address, entry] of [...this.forwarding.entries(host)]) {
+      if (this.#isHere(entry)) continue;
       await withdraw(store, { network: name, addresses: [address], entry });
     }
     await this.services.repair();
@@ -168,7 +168,7 @@ export class Carrier implements AsyncDisposable {
 
   #isAnnounced(record: EndpointRecord): boolean {
     const { entry, addresses } = this.announcement(record);
-    return addresses.every((address) => isDeepStrictEqual(this.forwarding.entries.get(address), entry));
+    return addresses.every((address) => isDeepStrictEqual(this.forwarding.entry(address), entry));
   }
 
   #isHere({ endpoint }: EndpointEntry): boolean {

@@ -5,7 +5,7 @@ import { silentLogger } from "@portolan/sdk";
 import { SharedMemory } from "@portolan/state";
 import { aliveKey, endpointKey, hostKey, type EndpointEntry } from "./cluster/keys.ts";
 import { Peers } from "./cluster/peers.ts";
-import { Forwarding } from "./forwarding.ts";
+import { Forwarding, type Repair } from "./forwarding.ts";
 
 const [MAC, OTHER] = ["02:00:00:00:00:05", "02:00:00:00:00:06"];
 const VTEPS = { one: "192.0.2.1", two: "192.0.2.2", three: "192.0.2.3", six: "2001:db8::6" };
@@ -26,7 +26,9 @@ beforeEach(async () => {
       if (failing?.(step) === true) throw new Error(`refused: ${step}`);
     },
   });
-  link = await kernel.links.createVxlan({ name: "px", vxlan: { vni: 5, local: VTEPS.one, port: 4789 } });
+  await kernel.links.createBridge({ name: "pb" });
+  const vxlan = { vni: 5, local: VTEPS.one, port: 4789 };
+  link = await kernel.links.createVxlan({ name: "px", vxlan, master: "pb" });
   memory = new SharedMemory();
   for (const [host, vtep] of Object.entries(VTEPS)) {
     memory.write({ key: hostKey(host), value: { id: host, vtep } });
@@ -164,18 +166,105 @@ it("survives what others wrote among the entries", async () => {
   expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.two });
 });
 
+describe("while the kernel is read once more", () => {
+  const macOf = (n: number) => `02:00:00:00:00:${n.toString(16).padStart(2, "0")}`;
+  const addressOf = (n: number) => `10.9.0.${n}`;
+  const entryOf = (n: number, host = "two") => at(addressOf(n), host, macOf(n));
+  /** What the kernel is told from now on. */
+  const toldSince = (steps: number) => kernel.steps.slice(steps);
+
+  beforeEach(async () => {
+    await forwarding.attach(link);
+    listed(...[10, 11, 12, 13, 14].map((n) => entryOf(n)));
+    await forwarding.settled();
+  });
+
+  /** @param between called after the first part of the stations */
+  async function compare(between: () => Promise<void> | void): Promise<Repair> {
+    const read = kernel.stations.read.bind(kernel.stations);
+    kernel.stations.read = async function* (of) {
+      let isFirst = true;
+      for await (const part of read(of)) {
+        yield part;
+        if (isFirst) await between();
+        isFirst = false;
+      }
+    };
+    try {
+      return await forwarding.attach(link);
+    } finally {
+      kernel.stations.read = read;
+    }
+  }
+
+  it("tells it nothing that it knows", async () => {
+    const { length } = kernel.steps;
+    expect(await compare(() => undefined)).toEqual({ stale: 0, missing: 0 });
+    expect(toldSince(length)).toEqual([]);
+  });
+
+  it("tells it at once of what comes, moves and goes, and takes none of that for a mistake", async () => {
+    const { length } = kernel.steps;
+    const repair = await compare(async () => {
+      changed(endpointKey("net", addressOf(10)), entryOf(10, "three").value);
+      changed(endpointKey("net", addressOf(11)));
+      changed(endpointKey("net", addressOf(12)), at(addressOf(12), "two", macOf(99)).value);
+      changed(endpointKey("net", addressOf(20)), entryOf(20, "three").value);
+      await forwarding.settled();
+      expect(await kernel.stations.list(link)).toContainEqual({ mac: macOf(10), via: VTEPS.three, bridged: true });
+    });
+    expect(repair).toEqual({ stale: 0, missing: 0 });
+    expect(toldSince(length)).toEqual([
+      `put station on px: ${macOf(10)}`,
+      `remove station from px: ${macOf(11)}`,
+      `remove neighbour from px: ${addressOf(11)}`,
+      `remove station from px: ${macOf(12)}`,
+      `put station on px: ${macOf(99)}`,
+      `put neighbour on px: ${addressOf(12)}`,
+      `put station on px: ${macOf(20)}`,
+      `put neighbour on px: ${addressOf(20)}`,
+    ]);
+  });
+
+  it("finds what others changed before that, beside what changes now", async () => {
+    await kernel.neighbours.remove(link, addressOf(13));
+    await kernel.stations.put(link, { mac: macOf(14), via: "192.0.2.77" });
+    await kernel.neighbours.put(link, { address: addressOf(77), mac: macOf(77) });
+    const repair = await compare(() => changed(endpointKey("net", addressOf(20)), entryOf(20).value));
+    expect(repair).toEqual({ stale: 1, missing: 2 });
+    const expected = [10, 11, 12, 13, 14, 20].flatMap((n) => [
+      [addressOf(n), macOf(n)],
+      [macOf(n), VTEPS.two],
+    ]);
+    expect(await tables()).toEqual(Object.fromEntries(expected));
+  });
+
+  it("tells it once more, and does not count, what it passed over because others went", async () => {
+    const read = kernel.neighbours.read.bind(kernel.neighbours);
+    kernel.neighbours.read = async function* (of) {
+      for await (const part of read(of)) yield [...part].filter(({ address }) => address !== addressOf(14));
+    };
+    const { length } = kernel.steps;
+    const repair = await compare(async () => {
+      changed(endpointKey("net", addressOf(11)));
+      await forwarding.settled();
+    });
+    expect(repair).toEqual({ stale: 0, missing: 0 });
+    expect(toldSince(length)).toContain(`put neighbour on px: ${addressOf(14)}`);
+  });
+});
+
 it("does not take for stale what goes while the kernel is asked what it has", async () => {
   await forwarding.attach(link);
   listed(at("10.9.0.5", "two"), at("10.9.0.6", "two", OTHER));
   await forwarding.settled();
   await kernel.neighbours.put(link, { address: "10.9.0.99", mac: MAC });
-  const list = kernel.neighbours.list.bind(kernel.neighbours);
-  kernel.neighbours.list = async (of) => {
-    const found = await list(of);
+  const read = kernel.neighbours.read.bind(kernel.neighbours);
+  kernel.neighbours.read = async function* (of) {
+    yield* read(of);
     changed(endpointKey("net", "10.9.0.6"));
-    return found;
   };
   expect(await forwarding.attach(link)).toMatchObject({ stale: 1 });
-  kernel.neighbours.list = list;
+  kernel.neighbours.read = read;
   expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.two });
 });

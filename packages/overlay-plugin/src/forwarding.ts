@@ -1,9 +1,12 @@
 // What one network's VXLAN link is told of containers on other hosts: the cluster's entries, applied as they change.
+import { setImmediate } from "node:timers/promises";
 import { isKernelError, type Kernel, type LinkHandle } from "@portolan/kernel";
 import type { Logger } from "@portolan/sdk";
 import type { ChangedEntry, Entry } from "@portolan/state";
 import { addressIn, asEndpoint, type EndpointEntry } from "./cluster/keys.ts";
 import type { Peers } from "./cluster/peers.ts";
+import { Comparison } from "./comparison.ts";
+import { Places, type Place } from "./places.ts";
 
 export interface ForwardingParts {
   readonly kernel: Pick<Kernel, "neighbours" | "stations">;
@@ -23,8 +26,8 @@ export interface ForwardingParts {
   readonly now?: () => number;
 }
 
-/** Where an address is, as the kernel was told. */
-interface Told {
+/** Where an address is to be, for the kernel. */
+interface Way {
   readonly mac: string;
   readonly via: string;
 }
@@ -36,23 +39,22 @@ export interface Repair {
   readonly missing: number;
 }
 
-/** Entries in one go: more would wait in memory, fewer would wait for each other. */
-const BATCH = 256;
+/** Steps in one go: more would wait in memory, fewer would wait for each other. */
+const BATCH = 64;
 
 export class Forwarding {
   readonly #parts: ForwardingParts;
   readonly #now: () => number;
-  readonly #entries = new Map<string, EndpointEntry>();
-  readonly #byHost = new Map<string, Set<string>>();
-  readonly #told = new Map<string, Told>();
-  /** How many addresses each station has, since it goes with the last. */
-  readonly #stations = new Map<string, { via: string; count: number }>();
-  readonly #due = new Set<string>();
-  /** Which of these were told of by themselves: they have just been made, here or elsewhere before. */
-  readonly #fresh = new Set<string>();
+  readonly #places = new Places();
+  /** Those that may not be in the kernel as they should be. */
+  readonly #due = new Set<Place>();
+  #listings = 0;
+  #comparisons = 0;
+  #comparison: Comparison | undefined;
   #bridge: LinkHandle | undefined;
   #link: LinkHandle | undefined;
   #synced = false;
+  #isOver = false;
   #pumping: Promise<void> | undefined;
   /** Something was refused: the next comparison puts it right. */
   #dirty = false;
@@ -62,13 +64,20 @@ export class Forwarding {
     this.#now = parts.now ?? (() => performance.now());
   }
 
-  get entries(): ReadonlyMap<string, EndpointEntry> {
-    return this.#entries;
+  /** What the cluster says of an address. */
+  entry(address: string): EndpointEntry | undefined {
+    return this.#places.get(address)?.entry;
   }
 
-  /** How many addresses on other hosts the kernel was told of. */
+  /** What the cluster says, of all addresses, or of those of one host. */
+  *entries(host?: string): Generator<readonly [address: string, entry: EndpointEntry]> {
+    for (const { address, entry } of host === undefined ? this.#places.all : this.#places.ofHost(host))
+      if (entry) yield [address, entry];
+  }
+
+  /** How many addresses on other hosts the kernel was told of; none before it has been asked what it knows. */
   get size(): number {
-    return this.#told.size;
+    return this.#link ? this.#places.told : 0;
   }
 
   /** Whether the cluster's entries have been seen at all: until then the kernel keeps what it has. */
@@ -81,30 +90,31 @@ export class Forwarding {
   }
 
   replaced(entries: readonly Entry[]): void {
-    const before = new Set(this.#entries.keys());
+    this.#listings += 1;
     for (const { key, value } of entries) {
       const address = addressIn(key);
       if (address === undefined) continue;
-      before.delete(address);
-      this.#set(address, asEndpoint(value));
+      const place = this.#enter(address, asEndpoint(value));
+      if (place) place.listed = this.#listings;
     }
-    for (const address of before) this.#set(address, undefined);
+    for (const { address, entry, listed } of this.#places.all)
+      if (entry && listed !== this.#listings) this.#enter(address, undefined);
     this.#synced = true;
-    for (const address of this.#told.keys()) this.#due.add(address);
-    this.#pump();
+    this.#lookAtAll();
   }
 
   /** To be called when the hosts have been read for the first time: without them, all entries lead nowhere. */
   peersKnown(): void {
-    for (const address of [...this.#told.keys(), ...this.#entries.keys()]) this.#due.add(address);
-    this.#pump();
+    this.#lookAtAll();
   }
 
   changed({ key, value }: ChangedEntry): void {
     const address = addressIn(key);
     if (address === undefined) return;
-    this.#set(address, asEndpoint(value));
-    this.#fresh.add(address);
+    const place = this.#enter(address, asEndpoint(value));
+    if (!place) return;
+    place.fresh = true;
+    this.#due.add(place);
     this.#pump();
   }
 
@@ -122,14 +132,17 @@ export class Forwarding {
 
   /** To be called when `isLocal` has changed for them. Resolves when the kernel knows. */
   async localChanged(addresses: readonly string[]): Promise<void> {
-    for (const address of addresses) this.#due.add(address);
+    for (const address of addresses) {
+      const place = this.#places.get(address);
+      if (place) this.#due.add(place);
+    }
     this.#pump();
     await this.settled();
   }
 
   /** A host moved, went away for too long, or came back. */
   hostChanged(host: string): void {
-    for (const address of this.#byHost.get(host) ?? []) this.#due.add(address);
+    for (const place of this.#places.ofHost(host)) this.#due.add(place);
     this.#pump();
   }
 
@@ -146,77 +159,71 @@ export class Forwarding {
 
   /**
    * From now on this is the link. What it has is compared with what it should have, stale entries are removed and missing
-   * ones put; nothing is removed before the cluster's entries have been seen.
+   * ones put; nothing is removed before the cluster's entries have been seen. What changes in the cluster while a link is
+   * compared again goes first.
    * @param bridge what the containers of this host are on
    */
   async attach(link: LinkHandle, bridge?: LinkHandle): Promise<Repair> {
     const { kernel } = this.#parts;
     this.#bridge = bridge;
     await this.settled();
-    this.#link = undefined;
-    const [neighbours, stations] = [await kernel.neighbours.list(link), await kernel.stations.list(link)];
-    this.#told.clear();
-    this.#stations.clear();
+    const isNew = this.#link?.index !== link.index;
+    if (isNew) {
+      this.#link = undefined;
+      this.#places.untieAll();
+    }
     this.#dirty = false;
-    const vias = new Map(stations.flatMap(({ mac, via, bridged }) => (via && bridged ? [[mac, via] as const] : [])));
-    let [stale, missing] = [0, 0];
-    const known = new Set(neighbours.map(({ address }) => address));
-    const needed = new Set<string>();
-    for (const address of this.#isReady ? this.#entries.keys() : []) {
-      const wanted = this.#wanted(address);
-      if (!wanted) continue;
-      needed.add(wanted.mac);
-      if (!known.has(address)) missing += 1;
-    }
-    for (const { address, mac } of neighbours) {
-      const via = vias.get(mac);
-      // Half an entry is none: the address is put again if it is wanted.
-      this.#note(address, { mac, via: via ?? "" });
-      if (!this.#isReady) continue;
-      const wanted = this.#wanted(address);
-      // What the cluster took away just now is on its way out of the kernel as ever.
-      if (!wanted) stale += this.#due.has(address) ? 0 : 1;
-      else if (wanted.mac !== mac || wanted.via !== via) missing += 1;
-    }
-    this.#link = link;
-    if (this.#isReady) {
-      for (const { mac } of stations) {
-        if (this.#stations.has(mac) || needed.has(mac)) continue;
-        await kernel.stations.remove(link, mac);
-        stale += 1;
+    this.#comparisons += 1;
+    const comparison = (this.#comparison = new Comparison(this.#places, this.#comparisons));
+    try {
+      for await (const part of kernel.neighbours.read(link)) {
+        comparison.neighbours(part);
+        await this.#letOthersGoFirst();
       }
-      for (const address of [...this.#told.keys(), ...this.#entries.keys()]) this.#due.add(address);
+      for await (const part of kernel.stations.read(link)) {
+        comparison.stations(part);
+        await this.#letOthersGoFirst();
+      }
+    } finally {
+      this.#comparison = undefined;
     }
+    // It has been closed meanwhile.
+    if (this.#isOver) return { stale: 0, missing: 0 };
+    this.#link = link;
+    const repair = this.#conclude(comparison);
+    const stale = repair.stale + (this.#isReady ? await this.#removeForeign(link, comparison) : 0);
     this.#pump();
     await this.settled();
-    return { stale, missing };
+    return { ...repair, stale };
   }
 
   /** Whether packets for an address of the cluster's are sent anywhere: its host is there, or was until lately. */
   reaches(address: string): boolean {
-    return this.#wanted(address) !== undefined;
+    const place = this.#places.get(address);
+    return place !== undefined && this.#wanted(place) !== undefined;
   }
 
   /** The link is gone. */
   detach(): void {
     this.#link = undefined;
+    this.#isOver = true;
   }
 
-  #set(address: string, entry: EndpointEntry | undefined): void {
-    const before = this.#entries.get(address);
-    if (before) this.#byHost.get(before.host)?.delete(address);
-    if (entry) {
-      this.#entries.set(address, entry);
-      const ofHost = this.#byHost.get(entry.host) ?? new Set();
-      this.#byHost.set(entry.host, ofHost.add(address));
-    } else this.#entries.delete(address);
+  #enter(address: string, entry: EndpointEntry | undefined): Place | undefined {
+    const place = this.#places.enter(address, entry);
     this.#parts.onEntry?.(address, entry);
-    this.#due.add(address);
+    return place;
   }
 
-  #wanted(address: string): Told | undefined {
+  #lookAtAll(): void {
+    // Nothing is told before all of it is known, and then all is looked at.
+    if (!this.#isReady) return;
+    for (const place of this.#places.all) if (!isAs(place, this.#wanted(place))) this.#due.add(place);
+    this.#pump();
+  }
+
+  #wanted({ address, entry }: Place): Way | undefined {
     const { host, isLocal } = this.#parts;
-    const entry = this.#entries.get(address);
     if (!entry || entry.host === host || isLocal(address)) return undefined;
     const via = this.#wayTo(entry.host);
     return via === undefined ? undefined : { mac: entry.mac, via };
@@ -234,6 +241,42 @@ export class Forwarding {
 
   #isGone(awaySince: number | undefined): boolean {
     return awaySince !== undefined && this.#now() - awaySince >= this.#parts.peerTimeout;
+  }
+
+  /** Between two parts of a table: whoever waits, be it for this process or for the kernel's lock, waits no longer. */
+  async #letOthersGoFirst(): Promise<void> {
+    await setImmediate();
+    await this.settled();
+  }
+
+  #conclude(comparison: Comparison): Repair {
+    let [stale, missing] = [0, 0];
+    for (const place of this.#places.all) {
+      const { isCompared, isSure } = comparison.conclude(place);
+      if (!isCompared || !this.#isReady) continue;
+      const wanted = this.#wanted(place);
+      if (isAs(place, wanted)) continue;
+      if (wanted) missing += isSure ? 1 : 0;
+      // What the cluster took away just now is on its way out of the kernel as ever.
+      else stale += place.fresh ? 0 : 1;
+      this.#due.add(place);
+    }
+    return { stale, missing };
+  }
+
+  /** @returns how many there were */
+  async #removeForeign(link: LinkHandle, comparison: Comparison): Promise<number> {
+    const wanted = new Set<string>();
+    for (const place of this.#due) wanted.add(this.#wanted(place)?.mac ?? "");
+    const foreign = comparison.foreign((mac) => wanted.has(mac));
+    let removed = 0;
+    for (let at = 0; at < foreign.length; at += BATCH) {
+      // Meanwhile some address may have come to have it.
+      const batch = foreign.slice(at, at + BATCH).filter((mac) => this.#places.station(mac) === undefined);
+      const outcomes = await Promise.all(batch.map((mac) => this.#parts.kernel.stations.remove(link, mac)));
+      removed += outcomes.filter(Boolean).length;
+    }
+    return removed;
   }
 
   #pump(): void {
@@ -256,12 +299,12 @@ export class Forwarding {
 
   async #apply(link: LinkHandle): Promise<void> {
     while (this.#due.size > 0 && this.#link === link) {
-      const batch = this.#due.values().take(BATCH).toArray();
       const steps: Promise<unknown>[] = [];
       // The kernel does them in the order in which they are asked for here.
-      for (const address of batch) {
-        this.#due.delete(address);
-        steps.push(...this.#change(link, address));
+      for (const place of this.#due) {
+        this.#due.delete(place);
+        steps.push(...this.#change(link, place));
+        if (steps.length >= BATCH) break;
       }
       const outcomes = await Promise.allSettled(steps);
       const failed = outcomes.find((outcome) => outcome.status === "rejected");
@@ -270,40 +313,35 @@ export class Forwarding {
   }
 
   /** What is told no more goes before what takes its place. */
-  #change(link: LinkHandle, address: string): Promise<unknown>[] {
+  #change(link: LinkHandle, place: Place): Promise<unknown>[] {
     const { neighbours, stations } = this.#parts.kernel;
-    const [before, wanted] = [this.#told.get(address), this.#wanted(address)];
-    if (before?.mac === wanted?.mac && before?.via === wanted?.via) {
-      this.#fresh.delete(address);
-      return [];
-    }
+    const { address, station: before, fresh } = place;
+    place.fresh = false;
+    const wanted = this.#wanted(place);
+    if (isAs(place, wanted)) return [];
     const steps: Promise<unknown>[] = [];
-    const isFresh = this.#fresh.delete(address);
-    this.#told.delete(address);
-    if (before) {
-      const left = this.#release(before.mac);
-      if (left === 0 && before.mac !== wanted?.mac) steps.push(stations.remove(link, before.mac));
+    if (before && before.mac !== wanted?.mac) {
+      const alone = this.#places.untie(place);
+      this.#comparison?.touch(before.mac, alone !== undefined);
+      if (alone) steps.push(stations.remove(link, before.mac));
     }
-    if (!wanted) return [...steps, ...(before ? [neighbours.remove(link, address)] : [])];
-    if (this.#stations.get(wanted.mac)?.via !== wanted.via) steps.push(stations.put(link, wanted));
+    this.#comparison?.touch(address, wanted === undefined);
+    if (!wanted) return before ? [...steps, neighbours.remove(link, address)] : steps;
+    const station = this.#places.tie(address, wanted.mac);
+    this.#comparison?.touch(station.mac, false);
+    if (station.via !== wanted.via) {
+      station.via = wanted.via;
+      steps.push(stations.put(link, wanted));
+    }
     if (before?.mac !== wanted.mac) {
       steps.push(neighbours.put(link, { address, mac: wanted.mac }));
-      if (before || isFresh) steps.push(this.announce(address, wanted.mac));
+      if (before || fresh) steps.push(this.announce(address, wanted.mac));
     }
-    this.#note(address, wanted);
     return steps;
   }
+}
 
-  #note(address: string, told: Told): void {
-    this.#told.set(address, told);
-    this.#stations.set(told.mac, { via: told.via, count: (this.#stations.get(told.mac)?.count ?? 0) + 1 });
-  }
-
-  #release(mac: string): number {
-    const station = this.#stations.get(mac);
-    if (!station) return 0;
-    station.count -= 1;
-    if (station.count === 0) this.#stations.delete(mac);
-    return station.count;
-  }
+/** Whether the kernel was told of the place what it is to be told. */
+function isAs({ station }: Place, wanted: Way | undefined): boolean {
+  return station?.mac === wanted?.mac && station?.via === wanted?.via;
 }

@@ -50,6 +50,9 @@ export interface Patience extends CommonPatience {
   readonly retryMs: number;
 }
 
+/** How many times as long as it took a comparison is not made again: of a hundred thousand entries one takes the kernel seconds. */
+const REST = 10;
+
 const PATIENCE: Patience = { ...COMMON_PATIENCE, retryMs: 2_000 };
 
 export class Reconciler implements AsyncDisposable {
@@ -64,6 +67,8 @@ export class Reconciler implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
+  /** In this process's time. */
+  #compareAfter = 0;
   readonly #repairs = new Set<Promise<void>>();
   /** Aborted when disposed of: a lock that some call never gives back must not keep the process from ending. */
   readonly #closing = new AbortController();
@@ -176,13 +181,21 @@ export class Reconciler implements AsyncDisposable {
     if (this.#closing.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#looking = this.look()
-        .then(() => this.compare())
+        .then(() => this.#compareInTurn())
         .catch((error: unknown) => {
           if (!this.#closing.signal.aborted)
             this.#parts.log.error("could not compare records and kernel", { err: error });
         })
         .finally(() => this.#lookAfter(this.#patience.lookMs));
     }, ms).unref();
+  }
+
+  async #compareInTurn(): Promise<void> {
+    const began = performance.now();
+    if (began < this.#compareAfter) return;
+    await this.compare();
+    const ended = performance.now();
+    this.#compareAfter = ended + (ended - began) * REST;
   }
 
   async #tellCluster(): Promise<void> {

@@ -52,6 +52,8 @@ export class Records {
   readonly #networks: Map<NetworkId, NetworkRecord>;
   readonly #endpoints: Map<EndpointId, EndpointRecord>;
   #version = 0;
+  /** By network, as long as the version is that. */
+  readonly #addresses = { version: 0, of: new Map<NetworkId, ReadonlySet<string>>() };
 
   private constructor(
     store: Store,
@@ -96,6 +98,17 @@ export class Records {
 
   endpointsOf(network: NetworkId): readonly EndpointRecord[] {
     return this.endpoints.filter((endpoint) => endpoint.network === network);
+  }
+
+  /** Those of a network's containers on this host: asked for with each change elsewhere. */
+  addressesOf(network: NetworkId): ReadonlySet<string> {
+    const known = this.#addresses;
+    if (known.version !== this.#version) known.of.clear();
+    known.version = this.#version;
+    const addresses =
+      known.of.get(network) ?? new Set(this.endpointsOf(network).flatMap((endpoint) => endpoint.addresses));
+    known.of.set(network, addresses);
+    return addresses;
   }
 
   // Memory follows the store, never the other way round: what could not be written has not happened.

@@ -155,7 +155,7 @@ export function endpoints(
       hint: names === "" ? "This host carries none." : `This host carries ${names}.`,
     });
   }
-  const entries = networks.carriers.get(network.id)?.forwarding.entries ?? [];
+  const entries = networks.carriers.get(network.id)?.forwarding.entries() ?? [];
   return [...entries].map(([address, { mac, host, endpoint, names = [] }]) => ({
     address,
     mac,
