@@ -2,6 +2,7 @@
 // ts-overlay: settings, state, cluster, kernel, driver, serve.
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import { isKernelError, openKernel } from "@portolan/kernel";
 import { runPlugin, serve, serveAdmin, storeAccess, UsageError } from "@portolan/sdk";
 import { openStore, SharedMemory, StateError } from "@portolan/state";
@@ -18,6 +19,10 @@ import { settings } from "./settings.ts";
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
 const summary = "Docker networks across hosts, without swarm.";
 const description = { name: "ts-overlay", version, summary, settings, commands: { ...commands, purge } };
+
+// What other hosts have comes as a flood, most of which is garbage a moment later. V8 would let that grow to a multiple of what
+// is kept, and the memory would never be given back.
+setFlagsFromString("--heap-growing-percent=50");
 
 await runPlugin(description, async (plugin) => {
   const { name, logger, metrics, listen } = plugin;

@@ -39,7 +39,7 @@ const ATTEMPTS = 3;
 const REST_MS = 1_000;
 const LEASE_SECONDS = 15;
 /** Entries in one answer: gRPC takes no message of more than 4 MiB. */
-const PAGE = 5_000;
+const PAGE = 500;
 /** What etcd says to those whom it does not know, or does not let. */
 const REFUSALS = /authentication failed|invalid auth token|permission denied|user name is empty|not granted/i;
 
