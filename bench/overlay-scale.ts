@@ -1,5 +1,6 @@
 // One ts-overlay whose etcd holds 1,000 other hosts with 100 containers each: how long until its kernel knows them all, what
 // that takes of memory, and how late its forwarding table hears of a change when there are 1,000 of them a second.
+// It asks for the status ten times a second: fifty times, a seventh of the memory that ts-overlay took was for the answers.
 // Run as root, with Debian's etcd-server: npm run bench:overlay-scale -- 20 1000 (seconds of changes, hosts; in a network namespace of its own).
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -35,7 +36,7 @@ async function untilTold(home: string, count: number): Promise<number> {
     answer = await get(join(home, "admin.sock"), "/status");
     const [network] = answer?.status === 200 ? (JSON.parse(answer.body) as Status).networks : [];
     if (network?.synced === true && network.endpoints.elsewhere === count) return performance.now() - started;
-    await sleep(20);
+    await sleep(100);
   }
   throw new Error(`ts-overlay has not told its link of ${count} containers within five minutes`);
 }
