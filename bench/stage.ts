@@ -3,12 +3,14 @@ import { cpus, release } from "node:os";
 import { engineCalled, type Engine } from "../e2e/lab/engines.ts";
 import { Host } from "../e2e/lab/host.ts";
 import { Lab } from "../e2e/lab/lab.ts";
+import { patience } from "../e2e/lab/patience.ts";
 import { BenchHost } from "./bench-host.ts";
 
 /** What the numbers are of, for the line above a table. */
 export function titleOf(what: string, { version }: Engine): string {
   const date = new Date().toISOString().slice(0, 10);
-  return `${what}\nDocker ${version}, ${cpus().length} processors, Linux ${release()}, ${date}`;
+  const slow = patience > 1 ? ", emulated: only ratios count" : "";
+  return `${what}\nDocker ${version}, ${cpus().length} processors, Linux ${release()}${slow}, ${date}`;
 }
 
 export class Stage implements AsyncDisposable {

@@ -42,6 +42,8 @@ const packages = [
   "ipvsadm",
   // the store that hosts share
   "etcd-server",
+  // what bench/ measures with
+  "iperf3",
 ];
 
 /** Services that a suite starts when it needs them: at every boot they would cost time. */
