@@ -1,6 +1,6 @@
 // What one network's VXLAN link is told of containers on other hosts: the cluster's entries, applied as they change.
-import { setImmediate } from "node:timers/promises";
-import { isKernelError, type Kernel, type LinkHandle } from "@portolan/kernel";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
+import { isKernelError, type Kernel, type LinkHandle, type Parts } from "@portolan/kernel";
 import type { Logger } from "@portolan/sdk";
 import type { ChangedEntry, Entry } from "@portolan/state";
 import { addressIn, asEndpoint, type EndpointEntry } from "./cluster/keys.ts";
@@ -176,14 +176,8 @@ export class Forwarding {
     this.#comparisons += 1;
     const comparison = (this.#comparison = new Comparison(this.#places, this.#comparisons));
     try {
-      for await (const part of kernel.neighbours.read(link)) {
-        comparison.neighbours(part);
-        await this.#letOthersGoFirst();
-      }
-      for await (const part of kernel.stations.read(link)) {
-        comparison.stations(part);
-        await this.#letOthersGoFirst();
-      }
+      await this.#inTurns(kernel.neighbours.read(link), (part) => comparison.neighbours(part));
+      await this.#inTurns(kernel.stations.read(link), (part) => comparison.stations(part));
     } finally {
       this.#comparison = undefined;
     }
@@ -243,10 +237,19 @@ export class Forwarding {
     return awaySince !== undefined && this.#now() - awaySince >= this.#parts.peerTimeout;
   }
 
-  /** Between two parts of a table: whoever waits, be it for this process or for the kernel's lock, waits no longer. */
-  async #letOthersGoFirst(): Promise<void> {
-    await setImmediate();
-    await this.settled();
+  /**
+   * Takes a table part by part. Before each further one others have as much time, for this process and for the kernel's lock, as
+   * the one before took; while nothing is told anyway, no more than they need to be heard.
+   */
+  async #inTurns<T>(parts: Parts<T>, take: (part: Iterable<T>) => void): Promise<void> {
+    let began = performance.now();
+    for await (const part of parts) {
+      take(part);
+      if (this.#link) await sleep(performance.now() - began);
+      else await setImmediate();
+      await this.settled();
+      began = performance.now();
+    }
   }
 
   #conclude(comparison: Comparison): Repair {
