@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cidr, type AllocateNetworkRequest, type CallContext, type NetworkId } from "@portolan/sdk";
 import { SharedMemory } from "@portolan/state";
+import { eventually as until } from "./testing/eventually.ts";
 import { endpointId, TestHost } from "./testing/host.ts";
 
 const ID = "m2j5ukvxgbymlhffft0qmx9g2" as NetworkId;
@@ -173,6 +174,54 @@ describe("a service's virtual address", () => {
   it("leads no more to a task that has gone, before the manager has heard of it", async () => {
     await worker.overlay.driver.deleteEndpoint({ networkId: ID, endpointId: endpointId("b") });
     await eventually(manager, "10.78.0.4");
+  });
+
+  describe("a task that its swarm begins to end", () => {
+    let steps: ReadonlyMap<TestHost, number>;
+    const connectionsStayAt = (host: TestHost) =>
+      host.kernel.steps
+        .slice(steps.get(host))
+        .flatMap((step) => /^forget tracked flows to 10\.78\.0\.2 but for (.*)$/.exec(step)?.[1] ?? []);
+    beforeEach(async () => {
+      steps = new Map([manager, worker].map((host) => [host, host.kernel.steps.length]));
+      tell("10.78.0.4");
+      for (const host of [manager, worker]) await eventually(host, "10.78.0.4");
+    });
+
+    it("keeps the connections that it has until its container has gone", async () => {
+      await manager.overlay.look();
+      for (const host of [manager, worker]) expect(connectionsStayAt(host)).toEqual([]);
+      await worker.overlay.driver.deleteEndpoint({ networkId: ID, endpointId: endpointId("b") });
+      await until(() => {
+        for (const host of [manager, worker]) expect(connectionsStayAt(host)).toEqual(["10.78.0.4"]);
+      });
+    });
+
+    it("keeps them when all is read anew", async () => {
+      manager.wire.cut();
+      memory.write({ key: KEY.replace("s1", "s2"), value: { name: "db", vips: ["10.78.0.3"], targets: [] } });
+      manager.wire.mend();
+      await until(() => {
+        const { services = [] } = manager.overlay.status().networks[0] ?? {};
+        expect(services.map(({ name }) => name)).toEqual(["db", "web"]);
+      });
+      await manager.overlay.look();
+      expect(connectionsStayAt(manager)).toEqual([]);
+    });
+
+    it("has none of another container's that has its address later", async () => {
+      await worker.overlay.driver.deleteEndpoint({ networkId: ID, endpointId: endpointId("b") });
+      await until(() => expect(connectionsStayAt(manager)).toHaveLength(1));
+      await attach(worker, "c", 5);
+      await manager.overlay.driver.deleteEndpoint({ networkId: ID, endpointId: endpointId("a") });
+      await until(() => expect(connectionsStayAt(manager)).toEqual(["10.78.0.4", ""]));
+    });
+
+    it("is a task like the others again when it does not end", async () => {
+      tell("10.78.0.4", "10.78.0.5");
+      await eventually(manager, "10.78.0.4", "10.78.0.5");
+      expect(connectionsStayAt(manager)).toEqual([]);
+    });
   });
 
   it("leads to nobody but itself while no task runs, and is nowhere once the service has gone", async () => {

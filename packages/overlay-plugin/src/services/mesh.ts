@@ -146,10 +146,9 @@ export class Mesh implements AsyncDisposable {
     const led = await this.#reserve(ports);
     const links = { bridge: bridgeName(network.id), far: meshName(network.id) };
     const table = meshTable(this.#table, links, addresses, led, balanced);
-    if (table === this.#written) return;
     const before = this.#led ?? ((await this.#isThere()) ? undefined : []);
-    await kernel.nftables.run(table);
     const balancedBefore = this.#written === undefined ? undefined : this.#balanced;
+    if (table !== this.#written) await kernel.nftables.run(table);
     this.#written = table;
     this.#led = led;
     this.#balanced = balanced;
@@ -251,13 +250,14 @@ export class Mesh implements AsyncDisposable {
     if (flows.length > 0) await conntrack.forgetLed(flows);
   }
 
-  /** Likewise of connections to a swarm's services. */
+  /** Likewise of connections to a swarm's services; those to a task that is about to end go on until its container has gone. */
   async #forgetServiceFlows(before: readonly Service[] | undefined, now: readonly Service[]): Promise<void> {
-    const fewer = now.filter(({ name, targets }) => {
-      const old = before?.find((service) => service.name === name);
-      return !before || old?.targets.some((target) => !targets.includes(target)) === true;
+    const fewer = now.filter((service) => {
+      const old = before?.find(({ name }) => name === service.name);
+      const kept = connectedTo(service);
+      return !before || (old !== undefined && connectedTo(old).some((target) => !kept.includes(target)));
     });
-    const flows = fewer.flatMap(({ vips, targets: to }) => vips.map((address) => ({ address, to })));
+    const flows = fewer.flatMap((service) => service.vips.map((address) => ({ address, to: connectedTo(service) })));
     if (flows.length > 0) await this.#parts.kernel.conntrack.forgetLed(flows);
   }
 
@@ -279,6 +279,8 @@ export class Mesh implements AsyncDisposable {
 
 /** Of the containers that a port leads to. */
 const families = (port: MeshPort | undefined) => new Set(port?.targets.map(familyOf));
+/** The containers that may have connections of the service's. */
+const connectedTo = ({ targets, ending = [] }: Service): readonly string[] => [...targets, ...ending];
 
 /** Takes away what a network's published ports have made on this host. @throws KernelError */
 export async function removeMesh(

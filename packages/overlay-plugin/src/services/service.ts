@@ -9,6 +9,14 @@ export interface Service {
   readonly targets: readonly string[];
   /** As in `8080:80/tcp`. */
   readonly publish: readonly string[];
+  /** Of tasks that a swarm has begun to end: connections that they have stay, and no new ones come. */
+  readonly ending?: readonly string[];
+}
+
+/** A swarm's, and those of its tasks that it told of once and does not now. */
+interface Told {
+  readonly entry: BalancedEntry;
+  readonly ending: ReadonlySet<string>;
 }
 
 /** Kept up to date entry by entry, so that what a change costs follows from the services and not from the network. */
@@ -17,7 +25,9 @@ export class ServiceIndex {
   /** By service: hosts by address. */
   readonly #targets = new Map<string, Map<string, string>>();
   /** Of a swarm, by Docker's ids. */
-  readonly #balanced = new Map<string, BalancedEntry>();
+  #balanced = new Map<string, Told>();
+  /** As they were before all was read anew. */
+  #before: ReadonlyMap<string, Told> = new Map();
 
   get names(): ReadonlyMap<string, ServiceEntry> {
     return this.#services;
@@ -26,17 +36,30 @@ export class ServiceIndex {
   clear(): void {
     this.#services.clear();
     this.#targets.clear();
-    this.#balanced.clear();
+    this.#before = this.#balanced;
+    this.#balanced = new Map();
   }
 
   setBalanced(id: string, entry: BalancedEntry | undefined): void {
-    if (entry) this.#balanced.set(id, entry);
-    else this.#balanced.delete(id);
+    const old = this.#balanced.get(id) ?? this.#before.get(id);
+    const known = old ? [...old.ending, ...old.entry.targets] : [];
+    if (!entry) this.#balanced.delete(id);
+    else this.#balanced.set(id, { entry, ending: new Set(known.filter((each) => !entry.targets.includes(each))) });
   }
 
-  /** Whether a swarm's service has the container. */
+  /** Whether a swarm's service has the container, or had it and may still. */
   isBalanced(address: string): boolean {
-    return [...this.#balanced.values()].some(({ targets }) => targets.includes(address));
+    return [...this.#balanced.values()].some(
+      ({ entry, ending }) => entry.targets.includes(address) || ending.has(address),
+    );
+  }
+
+  /** The address is nobody's any more: whoever has it next has nothing to do with the service. */
+  forget(address: string): void {
+    for (const [id, { entry, ending }] of this.#balanced) {
+      if (ending.has(address))
+        this.#balanced.set(id, { entry, ending: new Set([...ending].filter((each) => each !== address)) });
+    }
   }
 
   /**
@@ -45,7 +68,10 @@ export class ServiceIndex {
    */
   balanced(reaches: (address: string) => boolean): readonly Service[] {
     return [...this.#balanced.values()]
-      .map(({ name, vips, targets }) => ({ name, vips, targets: targets.filter(reaches).toSorted(), publish: [] }))
+      .map(({ entry: { name, vips, targets }, ending }) => ({
+        ...{ name, vips, publish: [], targets: targets.filter(reaches).toSorted() },
+        ending: [...ending].filter(reaches),
+      }))
       .toSorted((one, other) => (one.name < other.name ? -1 : 1));
   }
 

@@ -199,8 +199,10 @@ export class Services implements AsyncDisposable {
 
   #note(key: string, value: unknown, address: string | undefined, before: EndpointEntry | undefined): boolean {
     if (address !== undefined) {
-      const isOurs = this.#index.setEndpoint(address, before, asEndpoint(value));
-      return isOurs || this.#index.isBalanced(address);
+      const after = asEndpoint(value);
+      const isOurs = this.#index.setEndpoint(address, before, after) || this.#index.isBalanced(address);
+      if (!after) this.#index.forget(address);
+      return isOurs;
     }
     const swarms = balancedIn(key);
     if (swarms !== undefined) {

@@ -32,6 +32,7 @@ it("a task that starts, is to stop, or has failed is not sent to", () => {
     task("s1", "10.78.0.4/24", "starting"),
     task("s1", "10.78.0.5/24", "running", "shutdown"),
     task("s1", "10.78.0.6/24", "failed"),
+    task("s1", "10.78.0.8/24", "ready", "ready"),
     task("s1", "10.78.0.7/24"),
   ];
   expect(entriesOf(NET, [service("s1", "web", [NET, "10.78.0.2/24"])], tasks).s1?.targets).toEqual(["10.78.0.7"]);
@@ -47,6 +48,7 @@ it("a service without a virtual address has no part in it: dnsrr, or one whose n
 it.each([
   [true, "a task starts", [task("s1", "10.78.0.4/24", "preparing")], undefined],
   [true, "a task that failed is to be replaced", [task("s1", "10.78.0.4/24", "failed")], undefined],
+  [true, "a task waits to take another one's place", [task("s1", "10.78.0.4/24", "ready", "ready")], undefined],
   [true, "a service is being updated", [task("s1", "10.78.0.4/24")], "updating"],
   [true, "an update is being taken back", [task("s1", "10.78.0.4/24")], "rollback_started"],
   [false, "an update is done", [task("s1", "10.78.0.4/24")], "completed"],

@@ -44,8 +44,9 @@ export function tally(services: readonly DockerService[], tasks: readonly Docker
       networks.set(network, known.set(id, { name, vips: [vip], targets }));
     }
   }
+  // One that is to be ready waits for the one in whose place it comes.
   const isMoving =
-    tasks.some((task) => task.DesiredState === "running" && !isRunning(task)) ||
+    tasks.some((task) => task.DesiredState === "ready" || (task.DesiredState === "running" && !isRunning(task))) ||
     services.some(({ UpdateStatus }) => /ing$|started$/.test(UpdateStatus?.State ?? ""));
   return { networks, isMoving };
 }

@@ -57,7 +57,8 @@ class Docker {
   }
 }
 
-const NEVER = { moving: 1e6, steady: 1e6, idle: 1e6, retry: 10 };
+/** Only after events. */
+const NEVER = { moving: 1e6, settling: 0, steady: 1e6, idle: 1e6, retry: 10 };
 let memory: SharedMemory;
 let docker: Docker;
 let watcher: SwarmWatcher;
@@ -90,6 +91,23 @@ it("the manager that leads tells where an address leads, and again when Docker s
   docker.running = undefined;
   docker.speak();
   await until(() => told() === undefined);
+});
+
+it("what follows from an event it sees without another one, and after a while it looks no more", async () => {
+  await watcher[Symbol.asyncDispose]();
+  const pace = { ...NEVER, moving: 5, settling: 200 };
+  watcher = new SwarmWatcher({ api: docker, store: memory.connect("manager"), log: silentLogger, pace });
+  watcher.start();
+  await until(() => told() !== undefined);
+  docker.speak();
+  await sleep(30);
+  // As when a node is drained: first the node is another one, then its tasks are.
+  docker.running = ["10.78.0.7"];
+  await until(() => JSON.stringify(told()).includes("10.78.0.7"));
+  await sleep(250);
+  docker.asked.length = 0;
+  await sleep(50);
+  expect(docker.asked).toEqual([]);
 });
 
 it.each([

@@ -20,6 +20,8 @@ export interface SwarmWatcherParts {
 export interface Pace {
   /** While tasks start or are replaced. */
   readonly moving: number;
+  /** For so long after an event, too: what follows from it for the tasks, Docker says only later, and without an event. */
+  readonly settling: number;
   /** While nothing does. */
   readonly steady: number;
   /** On a node that does not lead. */
@@ -28,7 +30,7 @@ export interface Pace {
   readonly retry: number;
 }
 
-const PACE: Pace = { moving: 300, steady: 2_000, idle: 5_000, retry: 2_000 };
+const PACE: Pace = { moving: 300, settling: 5_000, steady: 2_000, idle: 5_000, retry: 2_000 };
 
 export class SwarmWatcher implements AsyncDisposable {
   readonly #parts: SwarmWatcherParts;
@@ -85,11 +87,15 @@ export class SwarmWatcher implements AsyncDisposable {
       throw new Error("Docker closed the stream of events");
     })();
     listening.catch(() => undefined);
+    let settled = 0;
     for (;;) {
       heard = Promise.withResolvers();
       const pause = await this.#look(signal);
       this.#trouble = undefined;
-      await Promise.race([heard.promise, listening, sleep(pause, undefined, { signal })]);
+      const isSettling = this.#leads && performance.now() < settled;
+      const rest = sleep(isSettling ? Math.min(pause, this.#pace.moving) : pause, "rested", { signal });
+      if ((await Promise.race([heard.promise, listening, rest])) !== "rested")
+        settled = performance.now() + this.#pace.settling;
     }
   }
 
@@ -101,9 +107,9 @@ export class SwarmWatcher implements AsyncDisposable {
     };
     this.#leads = Swarm?.ControlAvailable === true && (await this.#isLeader(Swarm.NodeID ?? "", signal));
     if (!this.#leads) return this.#pace.idle;
-    const running = encodeURIComponent(JSON.stringify({ "desired-state": ["running"] }));
+    const wanted = encodeURIComponent(JSON.stringify({ "desired-state": ["running", "ready"] }));
     const services = (await api.get("/services", signal)) as readonly DockerService[];
-    const tasks = (await api.get(`/tasks?filters=${running}`, signal)) as readonly DockerTask[];
+    const tasks = (await api.get(`/tasks?filters=${wanted}`, signal)) as readonly DockerTask[];
     const { networks, isMoving } = tally(services, tasks);
     await this.#tell(networks);
     return isMoving ? this.#pace.moving : this.#pace.steady;
