@@ -39,6 +39,11 @@ export interface Vxlan {
   readonly local: string;
   /** UDP, here and at the far ends. */
   readonly port: number;
+  /**
+   * It notes which far end a frame's sender is behind, and hands ARP and neighbour solicitations on. Without, it learns
+   * nothing, and answers them out of its own table of neighbours.
+   */
+  readonly learns?: true;
 }
 
 export interface BridgeSpec {
@@ -59,7 +64,6 @@ export interface VethSpec {
   readonly peer: { readonly name: string; readonly mac?: string };
 }
 
-/** Learns nothing, and answers ARP and neighbour solicitations out of its own table of neighbours. */
 export interface VxlanSpec extends BridgeSpec {
   readonly vxlan: Vxlan;
   /** Name of the bridge it becomes a port of. */
@@ -166,6 +170,12 @@ export interface Stations {
   put(link: LinkHandle, station: Station): Promise<void>;
   /** False when neither had it. */
   remove(link: LinkHandle, mac: string): Promise<boolean>;
+  /** Addresses of the far ends that each get what is for all stations, or for one that the link does not know. */
+  defaults(link: LinkHandle): Promise<readonly string[]>;
+  /** One that is there already is no error. @throws KernelError EAFNOSUPPORT when `via` is not of the link's family, ENODEV */
+  addDefault(link: LinkHandle, via: string): Promise<void>;
+  /** Nor is one that is not there: the kernel does not tell. */
+  removeDefault(link: LinkHandle, via: string): Promise<void>;
 }
 
 export interface ListedStation {

@@ -13,11 +13,20 @@ export interface FakeLink extends Mutable<Link> {
   readonly neighbours: Map<string, string>;
   /** Far ends by MAC address. */
   readonly stations: Map<string, string>;
+  /** Far ends that get what is for stations that it does not know. */
+  readonly defaults: Set<string>;
   /** Of a link that hangs on the one whose index is `peer`. */
   readonly stacking?: Stacking;
   /** What it was called before dockerd moved it into a sandbox. */
   homeName?: string;
 }
+
+const emptyTables = (): Pick<FakeLink, "addresses" | "neighbours" | "stations" | "defaults"> => ({
+  addresses: [],
+  neighbours: new Map(),
+  stations: new Map(),
+  defaults: new Set(),
+});
 
 export interface FakeHostOptions {
   /**
@@ -66,13 +75,12 @@ export class FakeHost {
   }
 
   addLink(
-    properties: Omit<FakeLink, "index" | "peerElsewhere" | "port" | "addresses" | "neighbours" | "stations">,
+    properties: Omit<FakeLink, "index" | "peerElsewhere" | "port" | keyof ReturnType<typeof emptyTables>>,
   ): FakeLink {
     const index = this.#nextIndex;
     this.#nextIndex += 1;
     const port = { isolated: false, hairpin: false, learning: true, flood: true };
-    const tables = { addresses: [], neighbours: new Map<string, string>(), stations: new Map<string, string>() };
-    const link: FakeLink = { ...properties, index, peerElsewhere: false, port, ...tables };
+    const link: FakeLink = { ...properties, index, peerElsewhere: false, port, ...emptyTables() };
     this.links.set(link.name, link);
     for (const [setting, value] of Object.entries(LINK_SYSCTLS))
       this.sysctls.set(linkSysctl(setting, link.name), value);

@@ -198,6 +198,7 @@ export function describeLink(own: FakeLink): Link {
     addresses: _addresses,
     neighbours: _neighbours,
     stations: _stations,
+    defaults: _defaults,
     stacking: _stacking,
     homeName: _homeName,
     ...link

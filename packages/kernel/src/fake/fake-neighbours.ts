@@ -87,9 +87,7 @@ export class FakeStations implements Stations {
     macBytes(mac, operation, link.name);
     await this.#host.enter(operation, link.name);
     const found = mustFind(this.#host, link, operation);
-    if (found.vxlan && isIPv4(found.vxlan.local) !== isIPv4(via)) {
-      throw new KernelError({ operation, device: link.name, code: "EAFNOSUPPORT" });
-    }
+    mustBeOfItsFamily(found, via, operation);
     this.#host.step(`${operation} ${link.name}: ${mac}`);
     found.stations.set(mac.toLowerCase(), canonical(via));
   }
@@ -102,12 +100,40 @@ export class FakeStations implements Stations {
     this.#host.step(`${operation} ${link.name}: ${mac}`);
     return found.stations.delete(mac.toLowerCase());
   }
+
+  async defaults(link: LinkHandle): Promise<readonly string[]> {
+    await this.#host.enter("list default destinations of", link.name);
+    return [...(this.#host.linkByIndex(link.index)?.defaults ?? [])];
+  }
+
+  async addDefault(link: LinkHandle, via: string): Promise<void> {
+    const operation = "add default destination to";
+    await this.#host.enter(operation, link.name);
+    const found = mustFind(this.#host, link, operation);
+    mustBeOfItsFamily(found, via, operation);
+    this.#host.step(`${operation} ${link.name}: ${via}`);
+    found.defaults.add(canonical(via));
+  }
+
+  async removeDefault(link: LinkHandle, via: string): Promise<void> {
+    const operation = "remove default destination from";
+    await this.#host.enter(operation, link.name);
+    const found = this.#host.linkByIndex(link.index);
+    if (found?.defaults.has(canonical(via)) !== true) return;
+    this.#host.step(`${operation} ${link.name}: ${via}`);
+    found.defaults.delete(canonical(via));
+  }
 }
 
 function mustFind(host: FakeHost, { name, index }: LinkHandle, operation: string): FakeLink {
   const link = host.linkByIndex(index);
   if (!link) throw new KernelError({ operation, device: name, code: "ENODEV" });
   return link;
+}
+
+function mustBeOfItsFamily({ name, vxlan }: FakeLink, via: string, operation: string): void {
+  if (!vxlan || isIPv4(vxlan.local) === isIPv4(via)) return;
+  throw new KernelError({ operation, device: name, code: "EAFNOSUPPORT" });
 }
 
 function canonical(address: string): string {

@@ -8,6 +8,7 @@ import {
   NTF_MASTER,
   NTF_SELF,
   NUD_NOARP,
+  NUD_PERMANENT,
   NUD_REACHABLE,
   readNeighbourEntry,
 } from "./neighbour-entry.ts";
@@ -16,6 +17,8 @@ import { readTable } from "./table-reading.ts";
 
 const { NEWNEIGH, DELNEIGH, GETNEIGH } = rt.MessageType;
 const AF_BRIDGE = 7;
+/** The entry for stations that a VXLAN link does not know, of which it has several. */
+const ANYBODY = Buffer.alloc(6);
 
 export class RtStations implements Stations {
   readonly #requests: Requests;
@@ -43,6 +46,7 @@ export class RtStations implements Stations {
       const { state, flags, lladdr, dst, dstLength } = entry;
       // The link's own address is permanent, and what the bridge has learned is not static.
       if (entry.index !== index || (state & NUD_NOARP) === 0 || lladdr < 0) return undefined;
+      if (isAnybody(bytes, lladdr)) return undefined;
       const mac = macText(bytes, lladdr);
       if ((flags & NTF_SELF) === 0) return { mac, bridged: true };
       return { mac, bridged: false, ...(dst >= 0 && { via: addressText(bytes.subarray(dst, dst + dstLength)) }) };
@@ -70,6 +74,40 @@ export class RtStations implements Stations {
     return self || master;
   }
 
+  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is to be a rejection, as elsewhere
+  async defaults({ name, index }: LinkHandle): Promise<readonly string[]> {
+    const payload = neighbourMessage({ family: AF_BRIDGE, index });
+    const decode = (bytes: Buffer, start: number, end: number): string | undefined => {
+      const entry = readNeighbourEntry(bytes, start, end);
+      const { flags, lladdr, dst, dstLength } = entry;
+      if (entry.index !== index || (flags & NTF_SELF) === 0 || lladdr < 0 || dst < 0) return undefined;
+      return isAnybody(bytes, lladdr) ? addressText(bytes.subarray(dst, dst + dstLength)) : undefined;
+    };
+    const query = { operation: "list default destinations of", device: name, type: GETNEIGH, payload, decode };
+    const found: string[] = [];
+    for (const part of readTable(query, () => this.#requests.isClosed)) found.push(...part);
+    return found;
+  }
+
+  async addDefault({ name, index }: LinkHandle, via: string): Promise<void> {
+    const operation = "add default destination to";
+    const kind = { state: NUD_PERMANENT, flags: NTF_SELF };
+    const payload = neighbourMessage({ family: AF_BRIDGE, index, ...kind, lladdr: ANYBODY, dst: addressBytes(via) });
+    const flags = FlagsNew.CREATE | FlagsNew.APPEND;
+    await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload });
+  }
+
+  async removeDefault({ name, index }: LinkHandle, via: string): Promise<void> {
+    const operation = "remove default destination from";
+    const [lladdr, dst] = [ANYBODY, addressBytes(via)];
+    const payload = neighbourMessage({ family: AF_BRIDGE, index, flags: NTF_SELF, lladdr, dst });
+    try {
+      await this.#requests.send({ operation, device: name, type: DELNEIGH, payload });
+    } catch (error) {
+      if (!isKernelError(error, "ENOENT", "ENODEV", "ENOTSUP")) throw error;
+    }
+  }
+
   async #removeFrom({ name, index }: LinkHandle, mac: string, flags: number): Promise<boolean> {
     const operation = "remove station from";
     const lladdr = macBytes(mac, operation, name);
@@ -83,3 +121,5 @@ export class RtStations implements Stations {
     }
   }
 }
+
+const isAnybody = (bytes: Buffer, lladdr: number) => bytes.readUIntBE(lladdr, 6) === 0;

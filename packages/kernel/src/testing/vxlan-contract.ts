@@ -19,6 +19,14 @@ export function vxlanContract(kernel: () => Kernel): void {
       expect((await kernel().links.list()).find(({ name }) => name === "vx0")).toMatchObject(expected);
     });
 
+    it("learn only where they are made so", async () => {
+      const { links } = kernel();
+      const vxlan = { ...spec.vxlan, learns: true } as const;
+      expect((await links.createVxlan({ ...spec, vxlan })).vxlan).toEqual(vxlan);
+      const plain = { ...spec.vxlan, vni: 4243 };
+      expect((await links.createVxlan({ name: "vx1", vxlan: plain })).vxlan).toEqual(plain);
+    });
+
     it("have a VNI and a port of their own", async () => {
       const { links } = kernel();
       await links.createVxlan(spec);
@@ -65,6 +73,34 @@ export function vxlanContract(kernel: () => Kernel): void {
       await links.change("vx0", { up: false });
       expect(await neighbours.list(link)).toEqual([]);
       expect(await stations.list(link)).toHaveLength(1);
+    });
+
+    it("have beside them the far ends of all whom the link does not know", async () => {
+      const { links, stations } = kernel();
+      expect(await stations.defaults(link)).toEqual([]);
+      for (const via of ["192.0.2.2", "192.0.2.3", "192.0.2.3"]) await stations.addDefault(link, via);
+      await stations.put(link, { mac: MAC, via: "192.0.2.2" });
+      await links.change("vx0", { up: false });
+      expect((await stations.defaults(link)).toSorted()).toEqual(["192.0.2.2", "192.0.2.3"]);
+      expect(await stations.list(link)).toEqual([{ mac: MAC, via: "192.0.2.2", bridged: true }]);
+      for (const via of ["192.0.2.2", "192.0.2.2", "192.0.2.9"]) await stations.removeDefault(link, via);
+      expect(await stations.defaults(link)).toEqual(["192.0.2.3"]);
+      await stations.removeDefault(link, "192.0.2.3");
+      await stations.removeDefault(link, "192.0.2.3");
+      expect(await stations.defaults(link)).toEqual([]);
+    });
+
+    it("have far ends of both families for both families of links", async () => {
+      const { links, stations } = kernel();
+      const vxlan = { vni: 4243, local: "2001:db8::1", port: 4790 };
+      const six = await links.createVxlan({ name: "vx1", vxlan, up: true });
+      await stations.addDefault(six, "2001:db8::2");
+      expect(await stations.defaults(six)).toEqual(["2001:db8::2"]);
+      await expect(stations.addDefault(six, "192.0.2.2")).rejects.toMatchObject({ code: "EAFNOSUPPORT" });
+      await expect(stations.addDefault(link, "2001:db8::2")).rejects.toMatchObject({ code: "EAFNOSUPPORT" });
+      const gone = { name: "vx9", index: 9999 };
+      await expect(stations.addDefault(gone, "192.0.2.2")).rejects.toMatchObject({ code: "ENODEV" });
+      await stations.removeDefault(gone, "192.0.2.2");
     });
 
     it("are refused where they cannot be", async () => {
