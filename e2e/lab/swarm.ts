@@ -9,11 +9,14 @@ const MANAGEMENT = 2377;
 /** Makes the first host a swarm's manager, and the others its workers. */
 export async function formSwarm([first, ...others]: readonly [Host, ...Host[]]): Promise<void> {
   await first.docker("swarm", "init", "--advertise-addr", first.address.ipv4);
-  const token = await first.docker("swarm", "join-token", "-q", "worker");
-  for (const host of others) {
-    const own = ["--advertise-addr", host.address.ipv4, "--token", token];
-    await host.docker("swarm", "join", ...own, `${first.address.ipv4}:${MANAGEMENT}`);
-  }
+  for (const host of others) await joinSwarm(first, host);
+}
+
+/** Makes a host a worker of the manager's swarm. */
+export async function joinSwarm(manager: Host, host: Host): Promise<void> {
+  const token = await manager.docker("swarm", "join-token", "-q", "worker");
+  const own = ["--advertise-addr", host.address.ipv4, "--token", token];
+  await host.docker("swarm", "join", ...own, `${manager.address.ipv4}:${MANAGEMENT}`);
 }
 
 /** Gives the suites' image to a registry, since each node asks for it there. @returns what services call it */

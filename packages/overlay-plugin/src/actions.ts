@@ -1,21 +1,15 @@
 // What the commands may ask of the running driver, beside its status.
 import type { AdminAction } from "@portolan/sdk";
-import type { SharedStore } from "@portolan/state";
-import { forget } from "./cluster/forget.ts";
 import type { Overlay } from "./overlay.ts";
 
-export function actionsOn(
-  overlay: Pick<Overlay, "endpoints" | "rekey">,
-  shared: SharedStore,
-  host: string,
-): Record<string, AdminAction> {
+export function actionsOn(overlay: Pick<Overlay, "endpoints" | "rekey" | "forget">): Record<string, AdminAction> {
   return {
     endpoints: (body) => overlay.endpoints(field(body, "network")),
     rekey: async () => {
       await overlay.rekey();
       return {};
     },
-    forget: async (body) => ({ networks: await forget(shared, host, field(body, "host")) }),
+    forget: async (body) => ({ networks: await overlay.forget(field(body, "host")) }),
   };
 }
 

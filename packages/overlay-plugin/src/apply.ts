@@ -37,7 +37,8 @@ export async function applyNetwork(
   }
   const master = await kernel.links.get(bridge.name);
   if (uplink.master !== master?.index) await kernel.links.change(vxlan.name, { master: bridge.name });
-  await kernel.links.changePort(vxlan.name, { learning: false, flood: false });
+  const learns = vxlan.vxlan.learns === true;
+  await kernel.links.changePort(vxlan.name, { learning: learns, flood: learns });
   for (const [path, value] of sysctls) {
     // A kernel without IPv6 has none of its settings.
     if ((await kernel.sysctls.get(path)) !== undefined) await kernel.sysctls.set(path, value);

@@ -19,6 +19,7 @@ import { NameIndex } from "./names/name-index.ts";
 import { namesOf } from "./names/names-of.ts";
 import type { Peers } from "./cluster/peers.ts";
 import type { Encryption } from "./encryption/encryption.ts";
+import { Flooding } from "./flooding/flooding.ts";
 import { Forwarding, type Repair } from "./forwarding.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import { Services } from "./services/services.ts";
@@ -31,6 +32,7 @@ export interface CarrierParts {
   readonly locks: KeyedLocks;
   readonly log: Logger;
   readonly host: string;
+  /** As it is now: a swarm may call this host by another one. */
   readonly vtep: string;
   readonly encryption: Encryption;
   /** Called when the cluster's entries were read anew, and this host's may be missing. */
@@ -50,12 +52,13 @@ export class Carrier implements AsyncDisposable {
   #agreed: NetworkEntry | undefined;
 
   constructor(network: NetworkRecord, parts: CarrierParts) {
-    const { kernel, store, peers, records, locks, log, host, vtep, encryption, onReplaced } = parts;
-    const { id, name, peerTimeout, encrypted = false } = network;
+    const { kernel, store, peers, records, locks, log, host, encryption, onReplaced } = parts;
+    const { id, name, peerTimeout, encrypted = false, floods } = network;
     this.network = network;
     this.#parts = parts;
     const isLocal = (address: string) => records.addressesOf(id).has(address);
-    const viaOf = (other: string) => (encrypted ? encryption.addressOf(other) : plainAddressOf(peers, other, vtep));
+    const viaOf = (other: string) =>
+      encrypted ? encryption.addressOf(other) : plainAddressOf(peers, other, parts.vtep);
     const isReady = () => !encrypted || encryption.ready;
     // What this host has itself is in its records, which know better.
     const onEntry = (address: string, entry: EndpointEntry | undefined) =>
@@ -63,7 +66,8 @@ export class Carrier implements AsyncDisposable {
         address,
         entry?.names && entry.host !== host ? { addresses: [address], names: entry.names } : undefined,
       );
-    this.forwarding = new Forwarding({ kernel, peers, log, host, viaOf, isReady, peerTimeout, isLocal, onEntry });
+    const Way = floods ? Flooding : Forwarding;
+    this.forwarding = new Way({ kernel, peers, log, host, viaOf, isReady, peerTimeout, isLocal, onEntry });
     this.services = new Services({
       ...{ kernel, store, records, locks, log, host, network },
       reaches: (other) => this.forwarding.reachesHost(other),

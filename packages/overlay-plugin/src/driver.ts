@@ -10,6 +10,7 @@ import {
   type CreateEndpointReply,
   type CreateEndpointRequest,
   type CreateNetworkRequest,
+  type DiscoveryRequest,
   type EndpointRequest,
   type JoinReply,
   type JoinRequest,
@@ -22,7 +23,6 @@ import {
 } from "@portolan/sdk";
 import { StoreAway, type SharedStore } from "@portolan/state";
 import { applyEndpoint, removeLink } from "./apply.ts";
-import { allocate, free } from "./cluster/allocation.ts";
 import { announce, withdraw } from "./cluster/announce.ts";
 import { join } from "./cluster/membership.ts";
 import type { Encryption } from "./encryption/encryption.ts";
@@ -36,6 +36,7 @@ import { mustBeAbleTo, planEndpoint, planJoin, planNetwork, refusePorts } from "
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import { mustFit, type Uplink } from "./uplink.ts";
+import type { Ways } from "./ways.ts";
 
 export interface DriverParts {
   readonly kernel: Kernel;
@@ -44,6 +45,7 @@ export interface DriverParts {
   readonly fastPath: FastPath;
   readonly records: Records;
   readonly removal: Removal;
+  readonly ways: Ways;
   readonly encryption: Encryption;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
@@ -72,22 +74,35 @@ export class OverlayDriver implements NetworkDriver {
 
   /** On a swarm's manager, when the network is created and whenever a manager begins to lead. */
   async allocateNetwork(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
-    return allocatedOptions(request, await allocate(this.#parts.store, planAllocation(request)));
+    const { ways } = this.#parts;
+    const wish = planAllocation(request);
+    ways.mustAllow(request.options);
+    return allocatedOptions(request, await ways.allocate(wish));
   }
 
   freeNetwork({ networkId }: NetworkRequest): Promise<void> {
-    return free(this.#parts.store, networkId);
+    return this.#parts.ways.free(networkId);
+  }
+
+  discoverNew({ node }: DiscoveryRequest): Promise<void> {
+    return this.#parts.ways.nodeCame(node);
+  }
+
+  discoverDelete({ node }: DiscoveryRequest): Promise<void> {
+    return this.#parts.ways.nodeWent(node);
   }
 
   createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
-    const { store, networks, records, removal, encryption, host, log, scope } = this.#parts;
+    const { store, networks, records, removal, ways, encryption, host, log, scope } = this.#parts;
     return this.#aloneWithNetworks(call, async () => {
       const id = request.networkId;
       mustBeInScope(id, scope);
+      ways.mustAllow(request.options.driverOpts);
       const uplink = await this.#parts.uplink();
       // Asking loads a module: not for networks that need none.
       const refusal = "encrypted" in request.options.driverOpts ? await encryption.refusal() : undefined;
-      const { wish, defaults, ignored } = planNetwork(request, records.networks, uplink, refusal);
+      const { wish: asked, defaults, ignored } = planNetwork(request, records.networks, uplink, refusal);
+      const wish = ways.shape(asked);
       if (ignored.length > 0) log.info(`options not for this driver: ${ignored.join(", ")}`, { network: id });
       if (wish.serviceRanges && !isOfSwarm(id) && !(await this.#parts.kernel.sandboxes.mayOpen())) {
         throw new PluginError('option "portolan.service-range": services need ts-overlay to have CAP_SYS_ADMIN', {

@@ -28,15 +28,21 @@ export interface NetworkLayout {
  * @param linkLocal where this host answers the names of all its networks
  */
 export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: string): NetworkLayout {
-  const { id, mtu, vni, port, encrypted, name: group, gateways = [], ownGateway, subnets } = record;
-  const ipv4 = subnets.find(isIPv4Cidr);
+  const { id, mtu, vni, port, encrypted, name: group, gateways = [], ownGateway, subnets, floods } = record;
+  const ipv4 = askingSubnet(record);
   const bridge = bridgeName(id);
   const name = vxlanName(id);
   const alias = aliasOf(id);
   // In the tunnels a packet's source is that of its route, which changes with the host's key.
   const local = encrypted === true ? "::" : vtep;
   return {
-    bridge: { name: bridge, mac: bridgeMac(id, group, gateways), alias, mtu },
+    // Where all hosts hear what a bridge says by itself, no two may have the same MAC address.
+    bridge: {
+      name: bridge,
+      mac: floods ? stationMac(`${id} bridge ${vtep}`) : bridgeMac(id, group, gateways),
+      alias,
+      mtu,
+    },
     addresses: [
       ...gateways,
       ...(ipv4 === undefined ? [] : [`${linkLocal}/32`]),
@@ -47,7 +53,10 @@ export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: st
     // A swarm's services have their virtual addresses anywhere in the subnet.
     spared: isOfSwarm(id) ? subnets : (record.serviceRanges ?? []),
     member: memberOf(record, linkLocal),
-    vxlan: { name, alias, mtu, mac: stationMac(`${id} ${vtep}`), vxlan: { vni, local, port }, master: bridge },
+    vxlan: {
+      ...{ name, alias, mtu, mac: stationMac(`${id} ${vtep}`), master: bridge },
+      vxlan: { vni, local, port, ...(floods && { learns: floods }) },
+    },
     sysctls: [
       // The bridge has the gateway's addresses and no other, and of the link-local ones at most that which we give it.
       [`net/ipv6/conf/${bridge}/addr_gen_mode`, "1"],
@@ -60,10 +69,16 @@ export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: st
   };
 }
 
-export function memberOf({ id, gateways = [], ownGateway, subnets }: NetworkRecord, linkLocal: string): Member {
+export function memberOf(record: NetworkRecord, linkLocal: string): Member {
+  const { id, gateways = [], ownGateway } = record;
   const own = gateways.map((gateway) => gateway.replace(/\/.*/, ""));
-  const resolvers = subnets.some(isIPv4Cidr) ? [...own, linkLocal] : own;
+  const resolvers = askingSubnet(record) === undefined ? own : [...own, linkLocal];
   return { bridge: bridgeName(id), resolvers, isWayOut: ownGateway === true };
+}
+
+/** Whose containers ask for names at an address that each host has. Where all hosts hear the question, all would answer. */
+function askingSubnet({ subnets, floods }: NetworkRecord): string | undefined {
+  return floods ? undefined : subnets.find(isIPv4Cidr);
 }
 
 const isIPv4Cidr = (cidr: string) => !cidr.includes(":");

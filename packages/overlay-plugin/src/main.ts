@@ -35,10 +35,13 @@ await runPlugin(description, async (plugin) => {
     if (quarantined !== undefined) logger.error(`the state was damaged and set aside as ${quarantined}`);
     const access = storeAccess(plugin.settings);
     const alone = access === undefined;
-    if (alone && scope === "global")
-      throw new UsageError("--scope global needs --store: a swarm's nodes tell each other nothing of containers");
+    if (alone && scope === "global" && dockerSocket !== undefined) {
+      throw new UsageError(
+        "--docker-socket needs --store in a swarm: what a node learns of Docker it tells the others by etcd alone. Leave it out",
+      );
+    }
     await using shared = alone
-      ? new SharedMemory().connect("this host alone")
+      ? new SharedMemory().connect(scope === "global" ? "this node and its swarm" : "this host alone")
       : new EtcdStore({ ...access, root: "/portolan/overlay/" });
     await using overlay = await openOverlay({
       ...{ kernel, store, shared, alone, host, vtep, wireguardPort },
@@ -48,7 +51,7 @@ await runPlugin(description, async (plugin) => {
 
     await using server = await serve({ name, network: driver, listen, locks, logger, metrics });
     const status = async () => ({ ...(await overlay.freshStatus()), damagedState: quarantined });
-    const actions = actionsOn(overlay, shared, host);
+    const actions = actionsOn(overlay);
     await using _admin = await serveAdmin({ path: admin, server, metrics, status, actions });
     addOverlayMetrics(metrics, () => overlay.status());
     logger.info(`listening on ${server.addresses.join(", ")}`);

@@ -12,6 +12,7 @@ import { Firewall } from "./firewall.ts";
 import { FirewallGuard } from "./guard.ts";
 import { Directory } from "./names/directory.ts";
 import { DockerApi } from "./names/docker-api.ts";
+import { FloodedWays } from "./flooding/flooded-ways.ts";
 import { DockerNames } from "./names/docker-names.ts";
 import { learnInto } from "./names/learn.ts";
 import { listen } from "./names/resolver.ts";
@@ -23,7 +24,8 @@ import { Records, type HostRecord } from "./records.ts";
 import { Removal } from "./removal.ts";
 import { SwarmWatcher } from "./swarm/watcher.ts";
 import { endpoints, status, type EndpointStatus, type OverlayStatus } from "./status.ts";
-import { findUplink } from "./uplink.ts";
+import { findUplink, ownAddress } from "./uplink.ts";
+import { StoredWays } from "./ways.ts";
 
 const WIREGUARD_PORT = 51820;
 
@@ -33,7 +35,7 @@ export interface OverlayOptions {
   readonly store: Store;
   /** The cluster's. */
   readonly shared: SharedStore;
-  /** There are no other hosts. */
+  /** No other host uses the store: there are none, or in a swarm only those that the swarm tells of. */
   readonly alone: boolean;
   readonly host: string;
   readonly vtep?: string | undefined;
@@ -68,6 +70,8 @@ export interface Overlay extends AsyncDisposable {
   look(): Promise<void>;
   /** Gives this host another key for its encrypted networks. @throws PluginError when it has none */
   rekey(): Promise<void>;
+  /** An operator says that a host is gone for good. @returns the networks it was in @throws PluginError, StoreAway */
+  forget(host: string): Promise<readonly string[]>;
   status(): OverlayStatus;
   /** As `status`, with what the tunnels tell at this moment. */
   freshStatus(): Promise<OverlayStatus>;
@@ -79,19 +83,40 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const { kernel, store, shared, alone, host, linkLocal, log, metrics, patience } = options;
   const { wireguardPort = WIREGUARD_PORT, quietMs, scope = "local" } = options;
   const records = await Records.load(store);
-  const uplink = () => findUplink(kernel, options.vtep, alone);
-  const { vtep } = await uplink();
+  const flooded =
+    alone && scope === "global"
+      ? await FloodedWays.open({ store, shared, records, log, onMoved: () => moved() })
+      : undefined;
+  const ways = flooded ?? new StoredWays(shared, host);
+  const uplink = async () =>
+    findUplink(kernel, options.vtep ?? (await ownAddress(kernel, flooded?.ownAddresses ?? [])), alone);
+  let { vtep } = await uplink();
+  /** All that has this host's address in it is to have the new one. */
+  async function moved(): Promise<void> {
+    const before = vtep;
+    ({ vtep } = await uplink());
+    if (vtep !== before) await reconciler.compare();
+  }
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
   const firewall = new Firewall(kernel, linkLocal);
   const fastPath = new FastPath({ kernel, records, log, host, isWanted: options.hasFastPath ?? true });
-  const presence = new Presence({ store: shared, host, entry: { id: await hostId(store), vtep } });
+  const entry = {
+    id: await hostId(store),
+    get vtep() {
+      return vtep;
+    },
+  };
+  const presence = new Presence({ store: shared, host, entry });
   const peers = new Peers(shared);
   const encryption = new Encryption({
     ...{ kernel, peers, presence, records, log, host, vtep, uplink, port: wireguardPort, quietMs },
   });
   let stale = 0;
   const networks: Networks = new Networks({
-    ...{ kernel, store: shared, peers, records, locks, log, host, vtep, linkLocal, firewall, fastPath, encryption },
+    ...{ kernel, store: shared, peers, records, locks, log, host, linkLocal, firewall, fastPath, encryption },
+    get vtep() {
+      return vtep;
+    },
     onReplaced: (carrier) => reconciler.repairSoon(carrier),
     onStale: (count) => (stale += count),
     onNetworks: () => resolvers.ensure(),
@@ -109,13 +134,14 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     api && new DockerNames({ api, learn: learnInto({ records, networks, locks, store: shared, log }), log });
   const watcher = api && scope === "global" ? new SwarmWatcher({ api, store: shared, log }) : undefined;
   const reconciler: Reconciler = new Reconciler({
-    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, locks, log, patience, scope },
+    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, ways, locks, log },
+    ...{ patience, scope },
   });
   const told = {
-    ...{ host, vtep, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
+    ...{ host, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
     ...{ resolvers, learner, watcher, fastPath },
   };
-  const now = () => status({ ...told, staleEntries: () => stale });
+  const now = () => status({ ...told, vtep, staleEntries: () => stale });
   return {
     driver: new OverlayDriver({
       kernel,
@@ -124,6 +150,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       fastPath,
       records,
       removal,
+      ways,
       encryption,
       locks,
       log,
@@ -144,6 +171,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       await reconciler.compare();
     },
     rekey: () => encryption.rekey(),
+    forget: (gone) => ways.forget(gone),
     status: now,
     async freshStatus() {
       await encryption.refresh();

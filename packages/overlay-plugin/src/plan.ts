@@ -193,6 +193,11 @@ export function planEndpoint(
   }
   const addresses = cidrs.map(({ address }) => address);
   const { names, ...service } = endpointOptions.parse(request.options.driverOpts).values;
+  if (names && network.floods) {
+    throw new PluginError('option "portolan.name" needs a --store: nodes tell each other names by etcd alone', {
+      hint: "Leave the option out, and use --network-alias or the container's name: Docker tells its own names to all nodes.",
+    });
+  }
   const mac = given.macAddress ?? endpointMac(network.name, addresses);
   return {
     record: {
@@ -270,7 +275,7 @@ export function planJoin(
     record: { ...endpoint, sandbox },
     reply: {
       interfaceName: { srcName: peerName(endpoint.id), dstPrefix: "eth" },
-      ...(hasIPv4(endpoint) && !isLed && { staticRoutes: [route] }),
+      ...(hasIPv4(endpoint) && !isLed && !network?.floods && { staticRoutes: [route] }),
       ...planWayOut(endpoint, network),
     },
   };

@@ -20,13 +20,13 @@ import type { Presence } from "./cluster/presence.ts";
 import type { Encryption } from "./encryption/encryption.ts";
 import { isTunnelId } from "./encryption/own-tunnels.ts";
 import { endpointLayout } from "./layout.ts";
-import { isAllocated } from "./cluster/allocation.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { bridgeName, idInAlias, isOfSwarm, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
 import type { Scope } from "./plan-swarm.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import type { Ways } from "./ways.ts";
 import { hostKey } from "./cluster/keys.ts";
 import type { SharedStore } from "@portolan/state";
 
@@ -39,6 +39,7 @@ export interface ReconcilerParts {
   readonly encryption: Encryption;
   readonly records: Records;
   readonly removal: Removal;
+  readonly ways: Ways;
   readonly locks: KeyedLocks;
   readonly log: Logger;
   readonly scope: Scope;
@@ -284,7 +285,7 @@ export class Reconciler implements AsyncDisposable {
 
   /** A swarm's networks that were removed while dockerd here was away: it has forgotten them, and says so to nobody. */
   async #removeTheFreed(): Promise<void> {
-    const { store, records, removal, log } = this.#parts;
+    const { ways, records, removal, log } = this.#parts;
     const now = performance.now();
     const known = new Map(this.#freed);
     this.#freed.clear();
@@ -292,7 +293,7 @@ export class Reconciler implements AsyncDisposable {
     for (const { id } of records.networks) {
       if (!isOfSwarm(id) || !isIdle(id)) continue;
       // While nobody knows, nothing is removed.
-      if (await isAllocated(store, id).catch(() => true)) continue;
+      if (await ways.isAllocated(id).catch(() => true)) continue;
       const since = known.get(id);
       this.#freed.set(id, since ?? now);
       if (since === undefined || now - since < this.#patience.homeMs) continue;

@@ -14,6 +14,8 @@ export interface NetworkRecord extends Agreement {
   readonly progress: Progress;
   /** What the cluster calls it. */
   readonly name: string;
+  /** Its link floods and learns: nobody tells this host of containers on others. */
+  readonly floods?: true;
   /** As the user gave them, including those that we do not know. */
   readonly options: Readonly<Record<string, string>>;
   /** Why it could not be removed. */
@@ -45,7 +47,10 @@ export interface HostRecord {
   readonly id: string;
 }
 
-export const schema: Schema = { collections: ["networks", "endpoints", "host"], migrations: [] };
+export const schema: Schema = {
+  collections: ["networks", "endpoints", "host", "nodes", "allocations"],
+  migrations: [],
+};
 
 export class Records {
   readonly #store: Store;

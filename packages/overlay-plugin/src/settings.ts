@@ -8,7 +8,7 @@ export const settings = {
     value: "SCOPE",
     type: oneOf("local", "global"),
     default: "local",
-    help: "global: networks are a swarm's, as a managed plugin and with --store; local: this host's own.",
+    help: "global: networks are a swarm's, as a managed plugin; without --store they flood and learn. local: this host's own.",
   },
   dnsAddress: {
     flag: "dns-address",
@@ -34,7 +34,7 @@ export const settings = {
     flag: "vtep",
     value: "ADDRESS",
     type: address(),
-    defaultText: "that of the link with the default route",
+    defaultText: "that of the link with the default route; in a swarm without --store the swarm's own for data",
     help: "The address of this host that others send its containers' packets to.",
   },
   fastPath: {

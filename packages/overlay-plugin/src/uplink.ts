@@ -31,6 +31,14 @@ export function overheadOf(uplink: Outside, encrypted: boolean): number {
   return vxlanOverheadOf(uplink, encrypted) + (encrypted ? wireguardOverheadOf(uplink) : 0);
 }
 
+/** The first of these addresses that is on a link of this host which is up. */
+export async function ownAddress(kernel: Kernel, candidates: readonly string[]): Promise<string | undefined> {
+  if (candidates.length === 0) return undefined;
+  const links = (await kernel.links.list()).filter(({ up }) => up);
+  const own = (await Promise.all(links.map(({ name }) => kernel.addresses.list(name)))).flat();
+  return candidates.find((candidate) => own.some((cidr) => cidr.replace(/\/.*/, "") === candidate));
+}
+
 /**
  * @param wanted an address of this host; when undefined, that of the default route's link, IPv4 first
  * @param alone without other hosts there need be no uplink

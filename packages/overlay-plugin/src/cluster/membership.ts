@@ -34,6 +34,8 @@ export interface NetworkWish {
   readonly encrypted?: boolean;
   readonly rekey?: number;
   readonly serviceRanges?: readonly string[];
+  /** Of this host alone, since then there is nobody to agree with. */
+  readonly floods?: true;
 }
 
 export type Defaults = Pick<Agreement, "port" | "mtu" | "peerTimeout" | "rekey">;

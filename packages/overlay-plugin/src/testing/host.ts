@@ -8,7 +8,7 @@ import {
   type EndpointRequest,
   type NetworkId,
 } from "@portolan/sdk";
-import { MemoryDisk, openMemoryStore, type SharedMemory, type SharedStore, Wire } from "@portolan/state";
+import { MemoryDisk, openMemoryStore, SharedMemory, type SharedStore, Wire } from "@portolan/state";
 import { decode, encode } from "dns-packet";
 import { peerName } from "../naming.ts";
 import { openOverlay, type Overlay } from "../overlay.ts";
@@ -33,7 +33,6 @@ const call: CallContext = { verb: "test", call: 1, signal: new AbortController()
 
 export class TestHost implements AsyncDisposable {
   readonly name: string;
-  readonly shared: SharedStore;
   /** Steps of the kernel that contain this text fail. */
   failing: string | undefined;
   readonly kernel = new FakeKernel({
@@ -47,11 +46,19 @@ export class TestHost implements AsyncDisposable {
   patience = NO_PATIENCE;
   hasFastPath = true;
   readonly scope: Scope;
+  /** Without a cluster's store; of a host that has none, a new one in each life. */
+  readonly #isAlone: boolean;
+  #shared: SharedStore;
 
-  private constructor(shared: SharedStore, name: string, scope: Scope) {
+  private constructor(shared: SharedStore | undefined, name: string, scope: Scope) {
     this.name = name;
-    this.shared = shared;
+    this.#isAlone = shared === undefined;
+    this.#shared = shared ?? new SharedMemory().connect(name);
     this.scope = scope;
+  }
+
+  get shared(): SharedStore {
+    return this.#shared;
   }
 
   /** Of a host whose store is in memory. */
@@ -65,7 +72,13 @@ export class TestHost implements AsyncDisposable {
     return TestHost.bootOn(memory.connect(name), name, number, scope);
   }
 
-  static async bootOn(shared: SharedStore, name: string, number: number, scope: Scope = "local"): Promise<TestHost> {
+  /** @param shared undefined for a host without any */
+  static async bootOn(
+    shared: SharedStore | undefined,
+    name: string,
+    number: number,
+    scope: Scope = "local",
+  ): Promise<TestHost> {
     const host = new TestHost(shared, name, scope);
     await host.kernel.links.createBridge({ name: "eth0", up: true });
     await host.kernel.addresses.add("eth0", `192.0.2.${number}/24`);
@@ -80,7 +93,7 @@ export class TestHost implements AsyncDisposable {
       kernel: this.kernel,
       store,
       shared: this.shared,
-      alone: false,
+      alone: this.#isAlone,
       host: this.name,
       log: silentLogger,
       linkLocal: "169.254.53.53",
@@ -121,6 +134,7 @@ export class TestHost implements AsyncDisposable {
   async restart(): Promise<void> {
     await this.overlay[Symbol.asyncDispose]();
     this.disk.powerOff();
+    if (this.#isAlone) this.#shared = new SharedMemory().connect(this.name);
     await this.start();
   }
 

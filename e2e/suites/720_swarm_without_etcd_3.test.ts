@@ -1,0 +1,264 @@
+// A swarm whose networks are ts-overlay's, as a managed plugin without any store: what its nodes need of each other the swarm
+// tells them. Addresses are Docker's own.
+import { addressIn, expectReach, fetchFrom, runContainer } from "../lab/containers.ts";
+import type { Host } from "../lab/host.ts";
+import { ask, forgetPlugins, hasRegistry, makePlugin, pushAs, ready, startRegistry } from "../lab/managed.ts";
+import type { OverlayFacts } from "../lab/overlay.ts";
+import { onHosts } from "../lab/several.ts";
+import { allRun, createService, formSwarm, joinSwarm, lookUp, noTasks, pushImage, tasksOn } from "../lab/swarm.ts";
+import { underTraffic } from "../lab/traffic.ts";
+import { eventually } from "../lab/wait.ts";
+
+const VERSION = "9.7.8";
+const NUMBERS = [1, 2, 3];
+const DNSRR = ["--network", "hansa", "--endpoint-mode", "dnsrr"];
+const missing = hasRegistry() ? "" : " (skipped: needs Debian's docker-registry)";
+
+async function prepare(hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts) {
+    await host.startDockerd(["--insecure-registry", "198.51.100.0/24"]);
+    await host.loadImage();
+  }
+}
+
+async function statusOf(host: Host): Promise<OverlayFacts> {
+  return JSON.parse((await ask(host, "ts-overlay", "/status")) ?? "{}") as OverlayFacts;
+}
+
+/** Where the host's one network sends what it does not know, in order. */
+async function destinationsOf(host: Host): Promise<readonly string[]> {
+  const [network] = (await statusOf(host)).networks;
+  if (network === undefined) return ["no network"];
+  const said = await host.must(["bridge", "fdb", "show", "dev", network.link]);
+  return [...said.matchAll(/^00:00:00:00:00:00 dst (\S+)/gm)].map(([, address = ""]) => address).toSorted();
+}
+
+const define = missing ? (topic: string) => describe.skip(topic, () => test.todo("see above")) : onHosts;
+define(`a swarm without etcd${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => {
+  let image = "";
+  const hosts = () => NUMBERS.map(on);
+  const others = (host: Host) =>
+    hosts()
+      .filter((other) => other !== host)
+      .map(({ address }) => address.ipv4)
+      .toSorted();
+  const create = (name: string, ...flags: string[]) =>
+    on(1).docker("network", "create", "-d", "ts-overlay:latest", "--scope", "swarm", "--attachable", ...flags, name);
+  const expectDestinations = (host: Host, ...expected: string[]) =>
+    eventually(
+      `${host.name} sends to ${expected.join(" and ")}`,
+      async () => (await destinationsOf(host)).join() === expected.join(),
+      { within: 60, every: 500 },
+    );
+  /** The addresses of the tasks of rr, as each node's dockerd has given them. */
+  const addressesOfTasks = async () => {
+    const found: string[] = [];
+    for (const host of hosts())
+      for (const task of await tasksOn(host, "rr")) found.push(await addressIn(host, "hansa", task));
+    return found.filter(Boolean).toSorted();
+  };
+  /** Each of these hosts' tasks reaches all tasks, by address and by both names. */
+  const expectAllReach = async (from: readonly Host[]) => {
+    const addresses = await addressesOfTasks();
+    for (const host of from) {
+      const [task = ""] = await tasksOn(host, "rr");
+      for (const name of ["rr", "tasks.rr"])
+        await eventually(`${name} is known on ${host.name}`, async () => {
+          return (await lookUp(host, task, name)).join() === addresses.join();
+        });
+      await expectReach(host, task, ...addresses, "rr", "tasks.rr");
+    }
+    return addresses;
+  };
+  const says = async (host: Host, words: string) =>
+    (await host.services.get("dockerd")!.lastWords(2000)).includes(words);
+
+  afterAll(() => forgetPlugins([VERSION]));
+
+  step(
+    "has the driver on each node with no setting but the scope, and each hears of the others",
+    async () => {
+      await forgetPlugins([VERSION]);
+      await makePlugin({ name: "ts-overlay", version: VERSION });
+      const server = await startRegistry(on(1));
+      const reference = `${server}/portolan/ts-overlay:amd64`;
+      await pushAs(on(1), { name: "ts-overlay", version: VERSION }, reference);
+      image = await pushImage(on(1), server);
+      const settings = ["PORTOLAN_SCOPE=global", "PORTOLAN_LOG_LEVEL=debug"];
+      for (const host of hosts())
+        await host.docker(
+          "plugin",
+          "install",
+          "--grant-all-permissions",
+          "--alias",
+          "ts-overlay",
+          reference,
+          ...settings,
+        );
+      await formSwarm([on(1), on(2), on(3)]);
+      for (const host of hosts())
+        await eventually(`${host.name} knows the others`, async () => {
+          const { peers } = await statusOf(host);
+          const known = peers.map(({ vtep }) => vtep).toSorted();
+          return known.join() === [...others(host), host.address.ipv4].toSorted().join();
+        });
+    },
+    600,
+  );
+
+  step("runs a service on all nodes, whose tasks reach each other by address, by tasks.NAME and by NAME", async () => {
+    await create("hansa", "--subnet", "10.78.0.0/24");
+    await createService(on(1), "rr", { image, replicas: 3, flags: DNSRR });
+    for (const host of hosts()) await expectDestinations(host, ...others(host));
+    const addresses = await expectAllReach(hosts());
+    expect(addresses).toHaveLength(3);
+    const [task = ""] = await tasksOn(on(2), "rr");
+    const answers = new Set<string>();
+    for (const address of addresses) answers.add(await fetchFrom(on(2), task, address));
+    expect(answers.size).toBe(3);
+    const numbers = new Set<number>();
+    for (const host of hosts()) for (const { vni } of (await statusOf(host)).networks) numbers.add(vni);
+    expect(numbers.size).toBe(1);
+  });
+
+  step("has plain containers on a manager and on a worker, found by name", async () => {
+    await runContainer(on(1), "lubeck", "--network", "hansa");
+    await runContainer(on(3), "riga", "--network", "hansa");
+    for (const [host, name, other] of [
+      [on(1), "lubeck", "riga"],
+      [on(3), "riga", "lubeck"],
+    ] as const) {
+      await eventually("the other's name is known", async () => (await lookUp(host, name, other)).length === 1);
+      await expectReach(host, name, other, "rr", ...(await addressesOfTasks()));
+    }
+  });
+
+  step("finds a container at once that has gone to another node with its address", async () => {
+    const address = "10.78.0.99";
+    const place = ["--network", "hansa", "--ip", address];
+    await runContainer(on(2), "visby", ...place);
+    await expectReach(on(3), "riga", address);
+    await on(2).docker("rm", "-f", "visby");
+    // The manager hears a little later that the address is free.
+    await eventually("it runs elsewhere", async () => {
+      const { code } = await on(1).tryDocker("run", "-d", "--init", "--name", "visby", ...place, image, "sleep", "999");
+      if (code !== 0) await on(1).tryDocker("rm", "-f", "visby");
+      return code === 0;
+    });
+    await on(3).docker("exec", "riga", "ping", "-c1", "-W1", address);
+    await on(1).docker("rm", "-f", "visby");
+  });
+
+  step("loses no packet when the plugin is killed, and knows the other nodes afterwards", async () => {
+    const victim = on(2);
+    const [task = ""] = await tasksOn(victim, "rr");
+    const address = await addressIn(victim, "hansa", task);
+    const far = await addressIn(on(1), "hansa", "lubeck");
+    const pid = () => victim.exec(["pgrep", "-f", "ts-overlay/dist/main.js"]).then(({ stdout }) => stdout.trim());
+    const kill = async () => {
+      const before = await pid();
+      await victim.must(["kill", "-KILL", before]);
+      await eventually("another process", async () => {
+        const now = await pid();
+        return now !== "" && now !== before;
+      });
+      await ready(victim, "ts-overlay");
+    };
+    await underTraffic(on(1), [["lubeck", address]], () => underTraffic(victim, [[task, far]], kill));
+    await expectDestinations(victim, ...others(victim));
+    expect((await statusOf(victim)).staleEntries).toBe(0);
+    await runContainer(victim, "bergen", "--network", "hansa");
+    await expectReach(victim, "bergen", far, "riga");
+    await victim.docker("rm", "-f", "bergen");
+  });
+
+  step(
+    "hears of all nodes again, and makes the network again, when a node's dockerd was killed",
+    async () => {
+      await on(2).stopDockerd("SIGKILL");
+      // To a node that is away nothing is sent.
+      await expectDestinations(on(1), on(3).address.ipv4);
+      await on(2).startDockerd();
+      await ready(on(2), "ts-overlay");
+      await allRun(on(1), "rr", 3);
+      const there = ["--constraint", "node.hostname==h2"];
+      await createService(on(1), "again", { image, replicas: 1, flags: [...DNSRR, ...there] });
+      const [task = ""] = await tasksOn(on(2), "again");
+      for (const host of hosts()) await expectDestinations(host, ...others(host));
+      await expectReach(on(2), task, "lubeck", "riga", ...(await addressesOfTasks()));
+      await expectReach(on(1), "lubeck", await addressIn(on(2), "hansa", task));
+      await on(1).docker("service", "rm", "again");
+      await noTasks(hosts(), "again");
+    },
+    300,
+  );
+
+  step(
+    "sends no more to a node that has left the swarm, and again when it joins once more",
+    async () => {
+      await on(3).docker("rm", "-f", "riga");
+      await on(3).docker("swarm", "leave");
+      await expectDestinations(on(1), on(2).address.ipv4);
+      await expectDestinations(on(2), on(1).address.ipv4);
+      await allRun(on(1), "rr", 3);
+      await on(1).docker("node", "rm", "--force", "h3");
+      await joinSwarm(on(1), on(3));
+      await on(1).docker(
+        "service",
+        "create",
+        "--detach",
+        "--name",
+        "all",
+        "--mode",
+        "global",
+        ...DNSRR,
+        image,
+        "sleep",
+        "999",
+      );
+      const task = await eventually("a task runs there", async () => (await tasksOn(on(3), "all"))[0], {
+        within: 60,
+        every: 500,
+      });
+      for (const host of hosts()) await expectDestinations(host, ...others(host));
+      for (const address of await addressesOfTasks()) await expectReach(on(3), task, address);
+      await on(1).docker("service", "rm", "all");
+      await noTasks(hosts(), "all");
+    },
+    300,
+  );
+
+  step("refuses what takes etcd, and says so in the manager's log", async () => {
+    await create("wrong", "--subnet", "10.81.0.0/24", "-o", "portolan.service-range=10.81.0.192/26");
+    await eventually("the manager's log says why", () => says(on(1), "needs a --store"));
+    await on(1).docker("network", "rm", "wrong");
+  });
+
+  step("leaves nothing of a network that is removed", async () => {
+    await on(1).docker("rm", "-f", "lubeck");
+    await on(1).docker("service", "rm", "rr");
+    await noTasks(hosts(), "rr");
+    await eventually(
+      "the network can be removed",
+      async () => (await on(1).tryDocker("network", "rm", "hansa")).code === 0,
+      {
+        within: 30,
+        every: 500,
+      },
+    );
+    for (const host of hosts()) {
+      await eventually(`no link is left on ${host.name}`, async () => {
+        return !(await host.must(["ip", "-details", "link", "show"])).includes("alias portolan");
+      });
+      expect((await statusOf(host)).networks).toEqual([]);
+    }
+  });
+
+  step("is dissolved, and its plugin goes for good", async () => {
+    for (const host of [on(3), on(2), on(1)]) {
+      await host.docker("swarm", "leave", "--force");
+      await host.docker("plugin", "disable", "ts-overlay");
+      await host.docker("plugin", "rm", "ts-overlay");
+    }
+  });
+});
