@@ -79,6 +79,13 @@ export async function forgetPlugins(versions: readonly string[]): Promise<void> 
 /** The folder of a plugin as `docker plugin create` on a host needs it. */
 export const folderOn = (made: Made): string => join(place(made, "/opt/portolan"), made.name);
 
+/** Gives Docker on the hosts a plugin from its folder, which needs no registry; it is not enabled yet. */
+export async function givePlugin(hosts: readonly Host[], made: Made): Promise<void> {
+  await makePlugin(made);
+  for (const host of hosts)
+    await host.must(["docker", "plugin", "create", made.name, folderOn(made)], { timeout: WITHIN });
+}
+
 /** What `make plugins-push` does, on a host. @returns what it says */
 export function push(host: Host, made: Made, registry: string): Promise<string> {
   return dockerPlugins(host, made, "push", registry);

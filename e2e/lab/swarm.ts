@@ -27,15 +27,19 @@ export async function pushImage(host: Host, registry: string): Promise<string> {
   return pushed;
 }
 
-/** Creates a service whose tasks serve as `runContainer`'s do and are called `SERVICE-NODE-SLOT`, and waits until they run. */
+/**
+ * Creates a service whose tasks are called `SERVICE-NODE-SLOT`, and waits until they run.
+ * @param more.serve what tasks run; left out: they serve as `runContainer`'s do
+ */
 export async function createService(
   manager: Host,
   name: string,
-  { image: from, replicas, flags = [] }: { image: string; replicas: number; flags?: readonly string[] },
+  more: { image: string; replicas: number; flags?: readonly string[]; serve?: string },
 ): Promise<void> {
+  const { image: from, replicas, flags = [], serve = SERVE } = more;
   const hostname = ["--hostname", "{{.Service.Name}}-{{.Node.Hostname}}-{{.Task.Slot}}", "--init"];
   const words = ["service", "create", "--detach", "--name", name, "--replicas", `${replicas}`, ...hostname, ...flags];
-  await order(manager, ...words, from, "sh", "-c", SERVE);
+  await order(manager, ...words, from, "sh", "-c", serve);
   await allRun(manager, name, replicas);
 }
 
