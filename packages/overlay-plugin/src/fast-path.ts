@@ -4,7 +4,7 @@
 // It is never needed: whatever it does not know, and everything while it is not there, is bridged.
 import type { Kernel } from "@portolan/kernel";
 import { PluginError, type EndpointId, type Logger, type NetworkId } from "@portolan/sdk";
-import { bridgeMac, meshMac, portName, vxlanName } from "./naming.ts";
+import { bridgeName, meshMac, portName, vxlanName } from "./naming.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 
 const TABLES = "netdev portolan-overlay-";
@@ -54,7 +54,10 @@ export class FastPath {
       const ports = await this.#portsOf(network.id);
       const way = this.#ways.get(network.id);
       if (way?.seen !== undefined && way.seen === (await this.#look(network.id))) return;
-      await this.#parts.kernel.nftables.run(fastPathTable(network, this.#parts.host, ports));
+      const { kernel, host } = this.#parts;
+      const bridge = await kernel.links.get(bridgeName(network.id));
+      const own = [...(bridge ? [bridge.mac] : []), meshMac(network.name, host)];
+      await kernel.nftables.run(fastPathTable(network.id, own, ports));
       const now: Way = { ports: new Map(ports.map(({ id, mac }) => [id, mac])) };
       this.#ways.set(network.id, now);
       now.seen = await this.#look(network.id);
@@ -157,15 +160,14 @@ export class FastPath {
  * The whole table of a network anew. What came from another host is known to be there for an hour, so that the first frame to
  * it, and one to somebody who only listens, is bridged. What is on this host is never taken for elsewhere: a container may
  * just have moved here, and others may lie about their address.
- * @param host this host's name in the cluster
+ * @param own the MAC addresses that are the host's in the network
  * @param ports of containers whose links are there
  */
-function fastPathTable(network: NetworkRecord, host: string, ports: readonly Port[]): string {
-  const { id, name, gateways = [] } = network;
+function fastPathTable(id: NetworkId, own: readonly string[], ports: readonly Port[]): string {
   const [table, vxlan] = [fastPathTableOf(id), vxlanName(id)];
   // Two containers may have been given one address: then it is the later one's, as on a bridge.
   const behind = new Map(ports.map((port) => [port.mac, portName(port.id)]));
-  const here = new Set([bridgeMac(id, name, gateways), meshMac(name, host), ...behind.keys()]);
+  const here = new Set([...own, ...behind.keys()]);
   const told = [...behind].map(([mac, port]) => `${mac} : "${port}"`).join(", ");
   return `add table ${table}
 delete table ${table}
