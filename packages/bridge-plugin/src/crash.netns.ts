@@ -1,6 +1,6 @@
 // kill -9 at every step of every call, alone and beside background work, on the real kernel: nothing is lost, nothing stays,
 // and what dockerd asks next works.
-import { inOwnNamespace, Life } from "@portolan/kernel/testing";
+import { atEveryStep, inOwnNamespace, Life, MOST_STEPS } from "@portolan/kernel/testing";
 import { portName } from "./naming.ts";
 import { LINUX_PLACES } from "./places.ts";
 import { endpointId } from "./testing/calls.ts";
@@ -21,8 +21,6 @@ const OPTIONS = {
 const SETTINGS = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding"];
 /** Each test is some hundred lives and deaths. */
 const LONG_MS = 180_000;
-/** More than any call has: a step that is never reached would be an endless loop. */
-const MOST_STEPS = 100;
 
 interface Call {
   readonly name: string;
@@ -109,23 +107,6 @@ inOwnNamespace("kill -9", () => {
       if (value !== undefined) await command(`sysctl -q -w ${path.replaceAll("/", ".")}=${value}`);
   });
 
-  /** Does `work` again and again, killed before step `first`, before the next one and so on, and at last after it. */
-  async function atEveryStep(
-    work: () => Promise<unknown>,
-    then: (step: number) => Promise<void>,
-    first = 0,
-  ): Promise<number> {
-    for (let step = first; step < MOST_STEPS; step += 1) {
-      host.life.dieBefore(step);
-      const isThrough = await host.life.outlasts(work());
-      await host.kill();
-      await host.start();
-      await then(step);
-      if (isThrough) return step;
-    }
-    throw new Error(`there is no end of steps: ${host.life.steps.slice(-20).join(", ")}`);
-  }
-
   /** Another container gets the address, the port and the network's subnet; the bystander has noticed nothing. */
   async function expectNothingOfIt(): Promise<void> {
     await host.bridge.look();
@@ -167,6 +148,7 @@ inOwnNamespace("kill -9", () => {
     const lead = () => calls(names.slice(0, at));
     await lead();
     const steps = await atEveryStep(
+      host,
       () => run(host),
       async () => {
         await calls(names.slice(at));
@@ -211,6 +193,7 @@ inOwnNamespace("kill -9", () => {
         };
         await ghost();
         await atEveryStep(
+          host,
           () => Promise.all([run(host), host.bridge.look()]),
           async () => {
             await giveUp(onFailure);
@@ -246,7 +229,7 @@ inOwnNamespace("kill -9", () => {
           await expectNothingOfIt();
           await lead();
         };
-        await atEveryStep(work, then, failures + 1);
+        await atEveryStep(host, work, then, failures + 1);
       }
       expect(failures).toBeGreaterThan(2);
     },

@@ -1,6 +1,6 @@
 // kill -9 at every step of every call, alone and beside background work, on the real kernel: nothing is lost, nothing stays,
 // on the host or in a container, and what dockerd asks next works.
-import { inOwnNamespace, Life } from "@portolan/kernel/testing";
+import { atEveryStep, inOwnNamespace, Life, MOST_STEPS } from "@portolan/kernel/testing";
 import { linkName } from "./naming.ts";
 import { macvlan } from "./options.ts";
 import { endpointId, type NetworkWish } from "./testing/calls.ts";
@@ -8,8 +8,6 @@ import { command, CrashHost } from "./testing/crash-host.ts";
 
 /** Each test is some hundred lives and deaths. */
 const LONG_MS = 300_000;
-/** More than any call has: a step that is never reached would be an endless loop. */
-const MOST_STEPS = 100;
 
 /** Networks that differ in what the driver makes for them and for their containers. */
 const KINDS: Readonly<Record<string, { readonly wish: NetworkWish; readonly addresses: readonly string[] }>> = {
@@ -111,19 +109,6 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
       await command("ip link delete lan0");
     });
 
-    /** Does `work` again and again, killed before step `first`, before the next one and so on, and at last after it. */
-    async function atEveryStep(work: () => Promise<unknown>, then: () => Promise<void>, first = 0): Promise<number> {
-      for (let step = first; step < MOST_STEPS; step += 1) {
-        host.life.dieBefore(step);
-        const isThrough = await host.life.outlasts(work());
-        await host.kill();
-        await host.start();
-        await then();
-        if (isThrough) return step;
-      }
-      throw new Error(`there is no end of steps: ${host.life.steps.slice(-20).join(", ")}`);
-    }
-
     const calls = async (names: readonly string[]) => {
       for (const name of names) {
         const call = LIFE.find((each) => each.name === name);
@@ -167,6 +152,7 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
         const at = NAMES.indexOf(name);
         await calls(NAMES.slice(0, at));
         await atEveryStep(
+          host,
           () => run(host, kind),
           async () => {
             await calls(NAMES.slice(at));
@@ -188,6 +174,7 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
         };
         await ghost();
         await atEveryStep(
+          host,
           () => Promise.all([run(host, kind), host.lan.look()]),
           async () => {
             if (goesOn) await then?.(host);
@@ -248,7 +235,7 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
             await expectNothingOfIt();
             await lead();
           };
-          await atEveryStep(work, then, failures + 1);
+          await atEveryStep(host, work, then, failures + 1);
         }
         expect(failures).toBeGreaterThan(1);
       },

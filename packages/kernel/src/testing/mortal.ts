@@ -1,5 +1,5 @@
 // A process that dies at a step of its own: from then on nothing of it runs, neither what follows nor what would undo it.
-import type { Kernel } from "../kernel.ts";
+import type { Kernel, Parts } from "../kernel.ts";
 
 /** One life of a process. Steps are what changes something outside of it: calls of the kernel, and commits. */
 export class Life {
@@ -65,12 +65,48 @@ export class Life {
     return this.steps.length > this.#diesAt;
   }
 
-  /** To be called around each commit of what outlives the process. @throws Error when it ends there */
-  readonly onCommit = (moment: string): void => {
-    if (!this.#isOver && !this.reaches(`${moment} commit`)) return;
+  /** To be called around each step of what outlives the process. @throws Error when it ends there */
+  readonly onStep = (step: string): void => {
+    if (!this.#isOver && !this.reaches(step)) return;
     this.end();
     throw new Error("dead");
   };
+
+  /** Likewise, around each commit. */
+  readonly onCommit = (moment: string): void => this.onStep(`${moment} commit`);
+}
+
+/** What is killed and started again on what it left behind. */
+export interface Killable {
+  readonly life: Life;
+  kill(): Promise<void>;
+  start(): Promise<void>;
+}
+
+/** More than any call has: a step that is never reached would be an endless loop. */
+export const MOST_STEPS = 100;
+
+/**
+ * Does `work` again and again, killed before step `first`, before the next one and so on, and at last after it.
+ * @param then called after each death, when the next life has started
+ * @returns the last step
+ * @throws Error when there is no end of steps
+ */
+export async function atEveryStep(
+  host: Killable,
+  work: () => Promise<unknown>,
+  then: () => Promise<void>,
+  first = 0,
+): Promise<number> {
+  for (let step = first; step < MOST_STEPS; step += 1) {
+    host.life.dieBefore(step);
+    const isThrough = await host.life.outlasts(work());
+    await host.kill();
+    await host.start();
+    await then();
+    if (isThrough) return step;
+  }
+  throw new Error(`there is no end of steps: ${host.life.steps.slice(-20).join(", ")}`);
 }
 
 type Method = (...parameters: readonly unknown[]) => unknown;
@@ -102,6 +138,8 @@ function methodOf(target: object, name: string | symbol, life: Life): unknown {
   if (typeof name === "symbol")
     return (...parameters: unknown[]) => (life.isOver() ? undefined : method(...parameters));
   if (name === "watch") return method;
+  if (name === "read")
+    return (...parameters: unknown[]) => readUntilDeath(method(...parameters) as Parts<unknown>, life);
   return async (...parameters: unknown[]) => {
     if (life.isOver()) return forever();
     if (!READS.has(name)) await step(name, method, parameters, life);
@@ -116,6 +154,17 @@ function methodOf(target: object, name: string | symbol, life: Life): unknown {
       throw error;
     }
   };
+}
+
+/** A table in parts, of which a process that is dead sees no more. */
+async function* readUntilDeath(parts: Parts<unknown>, life: Life): AsyncGenerator<Iterable<unknown>> {
+  // The kernel closes its sockets, whatever it was waiting for.
+  void life.died.then(() => (parts as Partial<Generator>).return?.(undefined));
+  for await (const part of parts) {
+    if (life.isOver()) break;
+    yield part;
+  }
+  if (life.isOver()) await forever();
 }
 
 /** Never returns to a process that is dead. */
