@@ -51,6 +51,7 @@ export async function openKernel({ forwardChain }: OpenKernelOptions = {}): Prom
     forwardAccept: new IptablesForwardAccept(nftables, undefined, forwardChain),
     async [Symbol.asyncDispose]() {
       ports[Symbol.dispose]();
+      links[Symbol.dispose]();
       requests[Symbol.dispose]();
       conntrackRequests[Symbol.dispose]();
       wireguard[Symbol.dispose]();

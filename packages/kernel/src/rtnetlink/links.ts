@@ -11,8 +11,9 @@ import { encodeVxlan } from "./vxlan.ts";
 
 const { NEWLINK, DELLINK, GETLINK, SETLINK } = rt.MessageType;
 
-export class RtLinks implements Links {
+export class RtLinks implements Links, Disposable {
   readonly #requests: Requests;
+  readonly #watchers = new Set<LinkWatcher>();
 
   constructor(requests: Requests) {
     this.#requests = requests;
@@ -125,7 +126,20 @@ export class RtLinks implements Links {
   }
 
   watch(changed: () => void): Disposable {
-    return new LinkWatcher(changed);
+    const watcher = new LinkWatcher(changed);
+    this.#watchers.add(watcher);
+    return {
+      [Symbol.dispose]: () => {
+        this.#watchers.delete(watcher);
+        watcher[Symbol.dispose]();
+      },
+    };
+  }
+
+  /** Nobody is told of links any more. */
+  [Symbol.dispose](): void {
+    for (const watcher of this.#watchers) watcher[Symbol.dispose]();
+    this.#watchers.clear();
   }
 
   /** One message makes the link whole, whatever its kind; the kernel takes it back when a part of it is refused. */

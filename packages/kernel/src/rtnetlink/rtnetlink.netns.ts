@@ -229,6 +229,9 @@ inOwnNamespace("rtnetlink", () => {
       for (let round = 0; round < 50; round += 1) {
         await using other = await openKernel();
         await other.links.get("lo");
+        // Not disposed of: they go with the kernel.
+        other.links.watch(() => undefined);
+        other.nftables.watch(() => undefined);
       }
       await expectEventually(openSockets, before);
     });
