@@ -108,6 +108,13 @@ it("is no network's condition: where nftables refuses it, frames are bridged unt
   expect((await told()).ports).toEqual([[await macOfWeb(), PORT]]);
 });
 
+it("keeps no network from going where nftables knows no such tables", async () => {
+  host.failing = "netdev";
+  await host.create("net");
+  await host.remove("net");
+  expect(host.overlay.status()).toMatchObject({ networks: [], pendingDeletes: [] });
+});
+
 it("goes as a whole when a container cannot be added: frames to it must not be taken for others'", async () => {
   await host.create("net");
   host.failing = "add element netdev";

@@ -96,9 +96,14 @@ export class FastPath {
     });
   }
 
-  /** The network goes. @throws KernelError */
+  /** The network goes. Where nftables knows no such tables there is none to remove. @throws KernelError while one stays */
   close(network: NetworkId): Promise<void> {
-    return this.#inTurn(() => this.#remove(network));
+    return this.#inTurn(async () => {
+      this.#troubles.delete(network);
+      await this.#remove(network).catch(async (error: unknown) => {
+        if ((await this.#look(network)) !== undefined) throw error;
+      });
+    });
   }
 
   /** One after the other. What fails leaves the network without its fast path until the next look, and nobody waits for it. */
