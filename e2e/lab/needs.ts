@@ -16,6 +16,8 @@ export interface Needs {
   readonly systemd?: boolean;
   /** As many such machines, joined by a wire. */
   readonly machines?: number;
+  /** New network namespaces that forward IPv4, as dockerd's do on a host where it has turned that on. */
+  readonly forwarding?: boolean;
   /** Nothing that could be missing: `make e2e-vm` runs the suite too, since what it says depends on the kernel. */
   readonly alsoInVm?: boolean;
 }
@@ -29,7 +31,7 @@ export function describeWith(needs: Needs, name: string, define: () => void): vo
 
 /** The things that are not there, as a reader would name them. */
 export function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = process.env): string[] {
-  const { modules = [], programs = [], hosts = 0, engine, systemd = false, machines = 0 } = needs;
+  const { modules = [], programs = [], hosts = 0, engine, systemd = false, machines = 0, forwarding = false } = needs;
   const inside = environment.PORTOLAN_VM_MACHINE !== undefined;
   const joined = Number(environment.PORTOLAN_VM_MACHINES ?? (inside ? 1 : 0));
   return [
@@ -43,7 +45,14 @@ export function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = pro
     ...programs.filter((path) => !existsSync(path)).map((path) => `the program ${path}`),
     // Loading modules into a machine that lacks the rest anyway would be for nothing.
     ...modules.filter((module) => !hasModule(module)).map((module) => `kernel module ${module}`),
+    ...(forwarding && !newNamespacesForward() ? ["sysctl net.ipv4.ip_forward=1 outside of all namespaces"] : []),
   ];
+}
+
+/** A new one has what the machine's first one has, whatever is set where it is made. */
+function newNamespacesForward(): boolean {
+  const told = spawnSync("unshare", ["--net", "cat", "/proc/sys/net/ipv4/ip_forward"], { encoding: "utf8" });
+  return told.stdout.trim() === "1";
 }
 
 /** Whether this machine's kernel has the module; loads it when it is not. */

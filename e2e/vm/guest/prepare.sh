@@ -27,6 +27,11 @@ while read -r serial name; do
   mount -t ext4 -o ro "$(disk "$serial")" "$cache/trees/$name"
 done <"$here/trees"
 
+# A new network namespace forwards IPv4 as the first one does, whoever makes it. dockerd turns that on where it runs, and relies on
+# it for those that it makes: answers of ports that a swarm publishes on every node pass through one. Where hosts of the lab
+# are namespaces themselves, no dockerd runs in the first one. With systemd one does.
+[ -d /run/systemd/system ] || sysctl -q -w net.ipv4.ip_forward=1
+
 # The wire to the other machine, where there is one.
 for word in $(cat /proc/cmdline); do
   case $word in portolan.machine=*) number=${word#*=} ;; esac
