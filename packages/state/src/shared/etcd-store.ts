@@ -9,6 +9,7 @@ import {
   type IBackoff,
 } from "cockatiel";
 import { Etcd3, isRecoverableError, type IOptions, type Watcher as EtcdWatch } from "etcd3";
+import { KeptAlive } from "./kept-alive.ts";
 import {
   StoreAway,
   type Condition,
@@ -149,31 +150,8 @@ export class EtcdStore implements SharedStore {
   }
 
   keepAlive(key: string, value: unknown): AsyncDisposable {
-    let ended = false;
-    let lease = this.#etcd.lease(LEASE_SECONDS);
-    const hold = () => {
-      lease.on("lost", () => void setTimeout(renew, REST_MS).unref());
-      lease
-        .put(this.#root + key)
-        .value(JSON.stringify(value))
-        .exec()
-        .catch(() => lease.emit("lost"));
-    };
-    const renew = () => {
-      if (ended) return;
-      lease.removeAllListeners("lost");
-      lease.release();
-      lease = this.#etcd.lease(LEASE_SECONDS);
-      hold();
-    };
-    hold();
-    return {
-      [Symbol.asyncDispose]: async () => {
-        ended = true;
-        lease.removeAllListeners("lost");
-        await lease.revoke().catch(() => undefined);
-      },
-    };
+    const [etcd, whole] = [this.#etcd, this.#root + key];
+    return new KeptAlive({ etcd, key: whole, value: JSON.stringify(value), leaseSeconds: LEASE_SECONDS });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

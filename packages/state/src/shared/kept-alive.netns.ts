@@ -1,0 +1,97 @@
+// A key that is kept alive, on a real etcd that goes away for longer than its lease lasts. Leases are short here, as is patience.
+import { execFileSync } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Etcd3 } from "etcd3";
+import { EtcdMembers } from "../testing/etcd-members.ts";
+import { eventually } from "../testing/shared-contract.ts";
+import { KeptAlive } from "./kept-alive.ts";
+
+const KEY = "/kept/hosts/a";
+const LEASE_SECONDS = 2;
+/** The package gives a lease up when it was not heard of for twice as long as it lasts. */
+const OUTAGE_MS = 2 * LEASE_SECONDS * 1000 + 6_000;
+/** Long enough for a lease that nobody keeps to lapse: etcd looks every half second. */
+const LAPSE_MS = LEASE_SECONDS * 1000 + 3_000;
+const TEST_MS = 120_000;
+
+let members: EtcdMembers;
+let etcd: Etcd3;
+let alive: KeptAlive;
+
+beforeAll(() => {
+  execFileSync("ip", ["link", "set", "lo", "up"]);
+});
+beforeEach(async () => {
+  members = await EtcdMembers.start(1);
+  etcd = new Etcd3({
+    hosts: `http://127.0.0.1:${members.port(0)}`,
+    defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + 1_500 }),
+  });
+  alive = new KeptAlive({ etcd, key: KEY, value: "1", leaseSeconds: LEASE_SECONDS });
+  await eventually(isThere);
+});
+afterEach(async () => {
+  await alive[Symbol.asyncDispose]();
+  etcd.close();
+  await members[Symbol.asyncDispose]();
+});
+
+const isThere = async () => (await etcd.get(KEY).string()) === "1";
+const isThereAgain = () => eventually(() => isThere().catch(() => false), 30);
+const leases = async () => (await etcd.leaseClient.leaseLeases()).leases;
+
+async function expectToStay(): Promise<void> {
+  const end = Date.now() + LAPSE_MS;
+  while (Date.now() < end) {
+    expect(await isThere()).toBe(true);
+    await sleep(100);
+  }
+  // A lease more would say that there is one more keeper than one.
+  expect(await leases()).toHaveLength(1);
+}
+
+describe("a key that is kept alive", () => {
+  it(
+    "comes back for good after etcd was away for longer than the lease lasts",
+    async () => {
+      await members.kill(0);
+      await sleep(OUTAGE_MS);
+      await members.run(0);
+      await isThereAgain();
+      await expectToStay();
+    },
+    TEST_MS,
+  );
+
+  it(
+    "comes back for good after etcd hung for longer than the lease lasts",
+    async () => {
+      await members.freeze(0);
+      await sleep(OUTAGE_MS);
+      members.thaw(0);
+      await isThereAgain();
+      await expectToStay();
+    },
+    TEST_MS,
+  );
+
+  it(
+    "comes back when its lease was revoked by somebody else, and when it was itself removed",
+    async () => {
+      const [lease] = await leases();
+      await etcd.leaseClient.leaseRevoke({ ID: lease?.ID ?? "" });
+      expect(await isThere()).toBe(false);
+      await isThereAgain();
+      await etcd.delete().key(KEY).exec();
+      await isThereAgain();
+      await expectToStay();
+    },
+    TEST_MS,
+  );
+
+  it("is gone as soon as nobody keeps it", async () => {
+    await alive[Symbol.asyncDispose]();
+    expect(await isThere()).toBe(false);
+    expect(await leases()).toEqual([]);
+  });
+});

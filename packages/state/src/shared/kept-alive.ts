@@ -1,0 +1,89 @@
+// A key of etcd that is there while this process lives and reaches it: on a lease, and on a new one whenever that was lost.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Etcd3, Lease } from "etcd3";
+
+export interface KeptAliveParts {
+  readonly etcd: Etcd3;
+  /** The whole of it. */
+  readonly key: string;
+  readonly value: string;
+  /** How long etcd keeps the key after it has heard nothing. */
+  readonly leaseSeconds: number;
+}
+
+/** Between two tries while etcd does not answer, in milliseconds. */
+const REST_MS = 1_000;
+/** Between two looks whether the key is there: others may take it away, and a lease says nothing of that. */
+const LOOK_MS = 10_000;
+
+export class KeptAlive implements AsyncDisposable {
+  readonly #parts: KeptAliveParts;
+  readonly #closing = new AbortController();
+  readonly #keeping: Promise<void>;
+
+  constructor(parts: KeptAliveParts) {
+    this.#parts = parts;
+    this.#keeping = this.#keep();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await this.#keeping;
+  }
+
+  #isClosing(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** One lease after the other, never two: the package tells of one loss several times, and each may not bring another lease. */
+  async #keep(): Promise<void> {
+    while (!this.#isClosing()) {
+      const lease = this.#parts.etcd.lease(this.#parts.leaseSeconds);
+      await this.#hold(lease).catch(() => undefined);
+      await this.#end(lease);
+      if (!this.#isClosing()) await pause(REST_MS, this.#closing.signal);
+    }
+  }
+
+  /** Puts the key, and returns when it has to be put anew. */
+  async #hold(lease: Lease): Promise<void> {
+    const lost = new AbortController();
+    lease.once("lost", () => lost.abort());
+    const id = await lease.grant();
+    const { etcd, key, value } = this.#parts;
+    await etcd.put(key).value(value).lease(id).exec();
+    const over = AbortSignal.any([lost.signal, this.#closing.signal]);
+    do await pause(LOOK_MS, over);
+    while (!over.aborted && (await this.#isOn(id)));
+  }
+
+  /** While etcd does not answer, too: then it is the lease that tells how this ends. */
+  async #isOn(lease: string): Promise<boolean> {
+    const { etcd, key } = this.#parts;
+    const answer = await etcd
+      .get(key)
+      .exec()
+      .catch(() => undefined);
+    return answer === undefined || answer.kvs[0]?.lease === lease;
+  }
+
+  /**
+   * Until it has certainly gone. A put that nobody waits for any more may yet reach etcd, after that of the next lease: the key
+   * would then go with this one, while the next is kept alive for nothing.
+   */
+  async #end(lease: Lease): Promise<void> {
+    for (;;) {
+      try {
+        await lease.revoke();
+        return;
+      } catch {
+        if (this.#isClosing()) return;
+      }
+      await pause(REST_MS, this.#closing.signal);
+    }
+  }
+}
+
+/** Shorter when the signal fires. */
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  sleep(ms, undefined, { ref: false, signal }).catch(() => undefined);
