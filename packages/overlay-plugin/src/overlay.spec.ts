@@ -1,6 +1,7 @@
 // Several hosts on kernels in memory: what they agree on, and what each kernel is told of the others' containers.
 import { setTimeout as sleep } from "node:timers/promises";
 import { SharedMemory } from "@portolan/state";
+import { hostKey } from "./cluster/keys.ts";
 import { eventually } from "./testing/eventually.ts";
 import { networkId, TestHost } from "./testing/host.ts";
 
@@ -240,6 +241,15 @@ describe("a store that was restored from an older copy", () => {
     restore();
     await told(two, WEB);
     expect(kept().filter((key) => key.includes("/endpoints/"))).toHaveLength(2);
+  });
+
+  it("hears at once of a host that it does not know any more", async () => {
+    const before = memory.entry(hostKey("one"))?.value;
+    memory.write({ key: hostKey("one"), value: undefined });
+    await eventually(() => {
+      expect(memory.entry(hostKey("one"))?.value).toEqual(before);
+    });
+    expect(before).toMatchObject({ vtep: "192.0.2.1" });
   });
 
   it("gets the network itself again, under its number", async () => {

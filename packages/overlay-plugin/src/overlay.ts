@@ -137,6 +137,9 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, ways, locks, log },
     ...{ patience, scope },
   });
+  const lookingForItself = peers.listen((peer) => {
+    if (peer === host && peers.get(host)?.vtep === undefined) reconciler.tellSoon();
+  });
   const told = {
     ...{ host, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
     ...{ resolvers, learner, watcher, fastPath },
@@ -186,6 +189,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       await guard[Symbol.asyncDispose]();
       await networks[Symbol.asyncDispose]();
       await encryption[Symbol.asyncDispose]();
+      lookingForItself[Symbol.dispose]();
       await peers[Symbol.asyncDispose]();
       await presence[Symbol.asyncDispose]();
     },

@@ -127,6 +127,13 @@ export class Reconciler implements AsyncDisposable {
     this.#repairs.add(repair);
   }
 
+  /** Soon, and without waiting: the cluster has lost what it knew of this host. */
+  tellSoon(): void {
+    if (this.#closing.signal.aborted) return;
+    const telling = this.#tellCluster().finally(() => this.#repairs.delete(telling));
+    this.#repairs.add(telling);
+  }
+
   /** To be called when something could not be removed: other hosts go on sending to it until the store has heard of that. */
   retrySoon(): void {
     if (this.#retryTimer !== undefined || this.#closing.signal.aborted) return;
