@@ -31,7 +31,7 @@ import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, isOfSwarm, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
-import { allocatedOptions, mustBeInScope, planAllocation, type Scope } from "./plan-swarm.ts";
+import { mustBeInScope, type Scope } from "./plan-swarm.ts";
 import { mustBeAbleTo, planEndpoint, planJoin, planNetwork, refusePorts } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
@@ -73,11 +73,8 @@ export class OverlayDriver implements NetworkDriver {
   }
 
   /** On a swarm's manager, when the network is created and whenever a manager begins to lead. */
-  async allocateNetwork(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
-    const { ways } = this.#parts;
-    const wish = planAllocation(request);
-    ways.mustAllow(request.options);
-    return allocatedOptions(request, await ways.allocate(wish));
+  allocateNetwork(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
+    return this.#parts.ways.allocate(request);
   }
 
   freeNetwork({ networkId }: NetworkRequest): Promise<void> {

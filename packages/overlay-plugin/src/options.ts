@@ -18,6 +18,9 @@ import { LARGEST_VNI } from "./cluster/vni.ts";
 /** Of a swarm's network its manager fills it in for all nodes. */
 export const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
 
+/** The id of a swarm's network that has its number: its options are an earlier answer, since nobody knows the id before. */
+export const ALLOCATED = "portolan.allocated";
+
 /** The built-in driver reads a list, one for each subnet; ours has one for the network, which is the first. */
 const vnis: OptionType<readonly number[]> = {
   allowed: `numbers from 1 to ${LARGEST_VNI}, separated by commas, of which the first is taken`,
@@ -99,6 +102,12 @@ export const networkOptions = optionTable(
       type: ranges,
       defaultText: "none: there are no services",
       help: "The part of each subnet whose addresses are for services. It must lie outside every `--ip-range`.",
+    }),
+    allocated: option({
+      keys: [ALLOCATED],
+      type: label,
+      defaultText: "none",
+      help: "Not to be given: the manager of a swarm without etcd fills it in, for the one that leads next.",
     }),
   },
   // Keys of the built-in driver that we lack would otherwise be ignored in silence, encryption included.

@@ -14,7 +14,14 @@ export type Scope = "local" | "global";
  * @throws PluginError
  */
 export function planAllocation({ networkId: id, options, ipv4, ipv6 }: AllocateNetworkRequest): AllocationWish {
-  const { name = id, vnis: [vni] = [], encrypted, rekey, serviceRanges } = networkOptions.parse(options).values;
+  const {
+    name = id,
+    vnis: [vni] = [],
+    allocated,
+    encrypted,
+    rekey,
+    serviceRanges,
+  } = networkOptions.parse(options).values;
   mustBeAnAge(rekey, encrypted);
   // Docker 20.10 and 26.1 list both families as IPv4.
   if ([...ipv4, ...ipv6].some(({ pool }) => pool?.family === 6)) {
@@ -25,7 +32,7 @@ export function planAllocation({ networkId: id, options, ipv4, ipv6 }: AllocateN
   const subnet = planSubnet(4, ipv4);
   const taken = ipv4.flatMap(({ gateway }) => (gateway ? [gateway.address] : []));
   if (serviceRanges) checkRanges(serviceRanges, [subnet], taken);
-  return { id, name, ...(vni !== undefined && { vni }) };
+  return { id, name, ...(vni !== undefined && { vni, hasIt: allocated === id }) };
 }
 
 /** What the nodes get in place of the user's options. */

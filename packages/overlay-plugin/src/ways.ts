@@ -1,9 +1,10 @@
 // By what a swarm's nodes find each other and agree on networks: etcd tells every container, or the swarm itself tells the nodes.
-import type { DiscoveryRequest } from "@portolan/sdk";
+import type { AllocateNetworkRequest, DiscoveryRequest } from "@portolan/sdk";
 import type { SharedStore } from "@portolan/state";
-import { allocate, free, isAllocated, type AllocationWish } from "./cluster/allocation.ts";
+import { allocate, free, isAllocated } from "./cluster/allocation.ts";
 import { forget } from "./cluster/forget.ts";
 import type { NetworkPlan } from "./plan.ts";
+import { allocatedOptions, planAllocation } from "./plan-swarm.ts";
 
 export type Node = DiscoveryRequest["node"];
 
@@ -12,8 +13,11 @@ export interface Ways {
   mustAllow(options: Readonly<Record<string, string>>): void;
   /** What a node's network is to be like, given what it was asked to be. @throws PluginError */
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"];
-  /** Gives a swarm's network its number, the same one however often it is asked for. @throws PluginError, StoreAway */
-  allocate(wish: AllocationWish): Promise<number>;
+  /**
+   * Gives a swarm's network its number, the same one however often it is asked for.
+   * @returns the network's options for all nodes, and for the manager that leads next @throws PluginError, StoreAway
+   */
+  allocate(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>>;
   /** @param id Docker's, of a network @throws StoreAway */
   free(id: string): Promise<void>;
   /** Whether a swarm still has the network, as far as anybody here can know. @throws StoreAway */
@@ -44,8 +48,8 @@ export class StoredWays implements Ways {
     return wish;
   }
 
-  allocate(wish: AllocationWish): Promise<number> {
-    return allocate(this.#store, wish);
+  async allocate(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
+    return allocatedOptions(request, await allocate(this.#store, planAllocation(request)));
   }
 
   free(id: string): Promise<void> {

@@ -29,6 +29,8 @@ export interface AllocationWish {
   readonly name: string;
   /** What was asked for, or what an earlier answer said. */
   readonly vni?: number;
+  /** It is what an earlier answer said for certain: the whole swarm has it so. */
+  readonly hasIt?: boolean;
 }
 
 /**

@@ -1,5 +1,6 @@
 // Which network has which number on the wire, as a manager gave them that leads or led. The numbers travel with the networks,
-// in their options, so that the next one that leads is told all that are given, before it gives any.
+// in their options, so that the next one that leads is told all that are given, before it gives any. What was given back while
+// another one led nobody tells it.
 import type { Store } from "@portolan/state";
 import type { AllocationWish } from "../cluster/allocation.ts";
 import { noFreeVni, numberIsTaken } from "../cluster/membership.ts";
@@ -38,15 +39,19 @@ export class Allocations {
   }
 
   /** @throws PluginError when the number is another network's, or none is free */
-  allocate({ id, vni }: AllocationWish): Promise<number> {
+  allocate({ id, vni, hasIt = false }: AllocationWish): Promise<number> {
     return this.#oneByOne(async () => {
-      const takers = new Map([...this.#carried(), ...this.#known.values()].map((each) => [each.vni, each.id]));
-      const isFree = (number: number) => (takers.get(number) ?? id) === id;
-      if (vni !== undefined && !isFree(vni)) throw numberIsTaken(vni, takers.get(vni));
+      const others = [this.#carried(), [...this.#known.values()]].map((all) => all.filter((each) => each.id !== id));
+      const [carried = [], remembered = []] = others.map((all) => all.filter((each) => each.vni === vni));
+      const [taker] = [...carried, ...(hasIt ? [] : remembered)];
+      if (vni !== undefined && taker) throw numberIsTaken(vni, taker.id);
       // What the network's options say is what the swarm has, even when an answer of ours to another effect got lost there.
-      const number = vni ?? this.#known.get(id)?.vni ?? freeVni(id, isFree);
+      const number = vni ?? this.#known.get(id)?.vni ?? freeVni(id, new Set(others.flat().map((each) => each.vni)));
       const allocation: Allocation = { id, vni: number };
-      await this.#store.commit([{ collection: COLLECTION, key: id, value: allocation }]);
+      // The swarm would not have given it twice, so those have gone.
+      const stale = remembered.map((each) => ({ collection: COLLECTION, key: each.id, value: undefined }));
+      await this.#store.commit([...stale, { collection: COLLECTION, key: id, value: allocation }]);
+      for (const each of stale) this.#known.delete(each.key);
       this.#known.set(id, allocation);
       return number;
     });
@@ -67,10 +72,10 @@ export class Allocations {
   }
 }
 
-function freeVni(id: string, isFree: (vni: number) => boolean): number {
+function freeVni(id: string, taken: ReadonlySet<number>): number {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const vni = candidateVni(id, attempt);
-    if (isFree(vni)) return vni;
+    if (!taken.has(vni)) return vni;
   }
   throw noFreeVni(id);
 }

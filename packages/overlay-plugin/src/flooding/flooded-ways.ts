@@ -1,9 +1,10 @@
 // A swarm without etcd: its nodes are those that the swarm tells of, its networks flood and learn, and the manager that leads
 // gives them their numbers out of its own records.
-import { PluginError, type Logger } from "@portolan/sdk";
+import { PluginError, type AllocateNetworkRequest, type Logger } from "@portolan/sdk";
 import type { SharedStore, Store } from "@portolan/state";
-import type { AllocationWish } from "../cluster/allocation.ts";
+import { ALLOCATED } from "../options.ts";
 import type { NetworkPlan } from "../plan.ts";
+import { allocatedOptions, planAllocation } from "../plan-swarm.ts";
 import type { Records } from "../records.ts";
 import type { Node, Ways } from "../ways.ts";
 import { Allocations } from "./allocations.ts";
@@ -51,8 +52,11 @@ export class FloodedWays implements Ways {
     return floodedWish(wish);
   }
 
-  allocate(wish: AllocationWish): Promise<number> {
-    return this.#allocations.allocate(wish);
+  async allocate(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
+    const wish = planAllocation(request);
+    mustDoWithoutStore(request.options);
+    const number = await this.#allocations.allocate(wish);
+    return { ...allocatedOptions(request, number), [ALLOCATED]: request.networkId };
   }
 
   free(id: string): Promise<void> {

@@ -171,17 +171,38 @@ describe("a node", () => {
 describe("a network's number", () => {
   it("comes from the manager, and is the same for the next one that leads", async () => {
     const told = await allocate(manager, request({ "com.example.color": "red" }));
-    expect(told).toEqual({ "com.example.color": "red", [VNIS]: expect.stringMatching(/^\d{7,8}$/) as string });
+    const { [VNIS]: vni, ...given } = told;
+    expect(given).toEqual({ "com.example.color": "red", "portolan.allocated": ID });
+    expect(vni).toMatch(/^\d{7,8}$/);
     await manager.restart();
-    expect(await allocate(manager, request())).toEqual({ [VNIS]: told[VNIS] });
+    expect(await allocate(manager, request())).toMatchObject({ [VNIS]: vni });
     expect(await allocate(worker, request(told))).toEqual(told);
-    expect(await allocate(worker, request())).toEqual({ [VNIS]: told[VNIS] });
+    expect(await allocate(worker, request())).toMatchObject({ [VNIS]: vni });
   });
 
   it("may be the user's choice, and is what the swarm says even where this manager said another one before", async () => {
-    expect(await allocate(manager, request({ [VNIS]: "5001" }))).toEqual({ [VNIS]: "5001" });
-    expect(await allocate(manager, request({ [VNIS]: "5002" }))).toEqual({ [VNIS]: "5002" });
-    expect(await allocate(manager, request({ [VNIS]: "5001" }, OTHER))).toEqual({ [VNIS]: "5001" });
+    expect(await allocate(manager, request({ [VNIS]: "5001" }))).toMatchObject({ [VNIS]: "5001" });
+    expect(await allocate(manager, request({ [VNIS]: "5002" }))).toMatchObject({ [VNIS]: "5002" });
+    expect(await allocate(manager, request({ [VNIS]: "5001" }, OTHER))).toMatchObject({ [VNIS]: "5001" });
+  });
+
+  it("stays its own when another network had it that went while another manager led", async () => {
+    await allocate(manager, request({ [VNIS]: "5001" }));
+    const told = await allocate(worker, request({ [VNIS]: "5001" }, OTHER));
+    // As the manager asks that leads again, and has heard nothing of the first one's end.
+    expect(await allocate(manager, request(told, OTHER))).toEqual(told);
+    await expect(allocate(manager, request({ [VNIS]: "5001" }))).rejects.toThrow(`the network ${OTHER}'s`);
+    await manager.restart();
+    await expect(allocate(manager, request({ [VNIS]: "5001" }))).rejects.toThrow(`the network ${OTHER}'s`);
+  });
+
+  it("is refused to a network that only copied another's options, and to one where this node carries the other", async () => {
+    const told = await allocate(manager, request({ [VNIS]: "5001" }));
+    await expect(allocate(manager, request(told, OTHER))).rejects.toThrow(`the network ${ID}'s`);
+    await create(worker, told);
+    await using third = await TestHost.bootOn(undefined, "third", 3, "global");
+    const others = await allocate(third, request({ [VNIS]: "5001" }, OTHER));
+    await expect(allocate(worker, request(others, OTHER))).rejects.toThrow(`the network ${ID}'s`);
   });
 
   it("is no other network's, whoever gave it that", async () => {
@@ -202,7 +223,7 @@ describe("a network's number", () => {
     const names = Array.from({ length: 20 }, (_, number) => `${number}`.padEnd(25, "x") as NetworkId);
     const all = await Promise.all([ID, OTHER, ...names].map((id) => allocate(manager, request({}, id))));
     expect(new Set(all.map((options) => options[VNIS])).size).toBe(22);
-    expect(all[1]).toEqual({ [VNIS]: first[VNIS] });
+    expect(all[1]).toMatchObject({ [VNIS]: first[VNIS] });
   });
 });
 
