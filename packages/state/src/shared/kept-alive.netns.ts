@@ -15,7 +15,9 @@ const LAPSE_MS = LEASE_SECONDS * 1000 + 3_000;
 const TEST_MS = 120_000;
 
 let members: EtcdMembers;
+/** The test's own, which is patient, and the one under test. */
 let etcd: Etcd3;
+let kept: Etcd3;
 let alive: KeptAlive;
 
 beforeAll(() => {
@@ -23,21 +25,28 @@ beforeAll(() => {
 });
 beforeEach(async () => {
   members = await EtcdMembers.start(1);
-  etcd = new Etcd3({
-    hosts: `http://127.0.0.1:${members.port(0)}`,
-    defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + 1_500 }),
-  });
-  alive = new KeptAlive({ etcd, key: KEY, value: "1", leaseSeconds: LEASE_SECONDS });
+  [etcd, kept] = [connect(20_000), connect(1_500)];
+  alive = new KeptAlive({ etcd: kept, key: KEY, value: "1", leaseSeconds: LEASE_SECONDS });
   await eventually(isThere);
 });
 afterEach(async () => {
   await alive[Symbol.asyncDispose]();
+  kept.close();
   etcd.close();
   await members[Symbol.asyncDispose]();
 });
 
-const isThere = async () => (await etcd.get(KEY).string()) === "1";
-const isThereAgain = () => eventually(() => isThere().catch(() => false), 30);
+/** @param answerMs how long an answer may take */
+const connect = (answerMs: number) =>
+  new Etcd3({
+    hosts: `http://127.0.0.1:${members.port(0)}`,
+    defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + answerMs }),
+  });
+const lease = async () => (await etcd.get(KEY).exec()).kvs[0]?.lease;
+const isThere = async () => (await lease()) !== undefined;
+/** On another lease than it was: the former one may outlast an etcd that is started again. */
+const isThereAgain = (former: string | undefined) =>
+  eventually(async () => ![former, undefined].includes(await lease().catch(() => undefined)), 30);
 const leases = async () => (await etcd.leaseClient.leaseLeases()).leases;
 
 async function expectToStay(): Promise<void> {
@@ -54,10 +63,11 @@ describe("a key that is kept alive", () => {
   it(
     "comes back for good after etcd was away for longer than the lease lasts",
     async () => {
+      const former = await lease();
       await members.kill(0);
       await sleep(OUTAGE_MS);
       await members.run(0);
-      await isThereAgain();
+      await isThereAgain(former);
       await expectToStay();
     },
     TEST_MS,
@@ -66,10 +76,11 @@ describe("a key that is kept alive", () => {
   it(
     "comes back for good after etcd hung for longer than the lease lasts",
     async () => {
+      const former = await lease();
       await members.freeze(0);
       await sleep(OUTAGE_MS);
       members.thaw(0);
-      await isThereAgain();
+      await isThereAgain(former);
       await expectToStay();
     },
     TEST_MS,
@@ -78,12 +89,13 @@ describe("a key that is kept alive", () => {
   it(
     "comes back when its lease was revoked by somebody else, and when it was itself removed",
     async () => {
-      const [lease] = await leases();
-      await etcd.leaseClient.leaseRevoke({ ID: lease?.ID ?? "" });
+      const revoked = await lease();
+      await etcd.leaseClient.leaseRevoke({ ID: revoked ?? "" });
       expect(await isThere()).toBe(false);
-      await isThereAgain();
+      await isThereAgain(revoked);
+      const former = await lease();
       await etcd.delete().key(KEY).exec();
-      await isThereAgain();
+      await isThereAgain(former);
       await expectToStay();
     },
     TEST_MS,

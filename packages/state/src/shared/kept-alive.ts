@@ -18,6 +18,8 @@ const LOOK_MS = 10_000;
 
 export class KeptAlive implements AsyncDisposable {
   readonly #parts: KeptAliveParts;
+  /** Those that etcd gave, and of which nobody knows that they have gone. */
+  readonly #leases = new Set<Lease>();
   readonly #closing = new AbortController();
   readonly #keeping: Promise<void>;
 
@@ -31,18 +33,16 @@ export class KeptAlive implements AsyncDisposable {
     await this.#keeping;
   }
 
-  #isClosing(): boolean {
-    return this.#closing.signal.aborted;
-  }
-
   /** One lease after the other, never two: the package tells of one loss several times, and each may not bring another lease. */
   async #keep(): Promise<void> {
-    while (!this.#isClosing()) {
+    const { signal } = this.#closing;
+    do {
       const lease = this.#parts.etcd.lease(this.#parts.leaseSeconds);
       await this.#hold(lease).catch(() => undefined);
-      await this.#end(lease);
-      if (!this.#isClosing()) await pause(REST_MS, this.#closing.signal);
-    }
+      lease.release();
+      await pause(REST_MS, signal);
+    } while (!signal.aborted);
+    await this.#endLeases().catch(() => undefined);
   }
 
   /** Puts the key, and returns when it has to be put anew. */
@@ -50,11 +50,13 @@ export class KeptAlive implements AsyncDisposable {
     const lost = new AbortController();
     lease.once("lost", () => lost.abort());
     const id = await lease.grant();
+    this.#leases.add(lease);
     const { etcd, key, value } = this.#parts;
     await etcd.put(key).value(value).lease(id).exec();
+    // Not before: the key goes with the lease that it is on, and a host without it may lose its addresses to others.
+    await this.#endLeases(lease);
     const over = AbortSignal.any([lost.signal, this.#closing.signal]);
-    do await pause(LOOK_MS, over);
-    while (!over.aborted && (await this.#isOn(id)));
+    while (!over.aborted && (await this.#isOn(id))) await pause(LOOK_MS, over);
   }
 
   /** While etcd does not answer, too: then it is the lease that tells how this ends. */
@@ -68,18 +70,15 @@ export class KeptAlive implements AsyncDisposable {
   }
 
   /**
-   * Until it has certainly gone. A put that nobody waits for any more may yet reach etcd, after that of the next lease: the key
-   * would then go with this one, while the next is kept alive for nothing.
+   * Until they have certainly gone. A put that nobody waits for any more may yet reach etcd, after that of a later lease: the key
+   * would then go with the former one, while the later is kept alive for nothing.
+   * @throws as long as etcd does not answer
    */
-  async #end(lease: Lease): Promise<void> {
-    for (;;) {
-      try {
-        await lease.revoke();
-        return;
-      } catch {
-        if (this.#isClosing()) return;
-      }
-      await pause(REST_MS, this.#closing.signal);
+  async #endLeases(except?: Lease): Promise<void> {
+    for (const lease of this.#leases) {
+      if (lease === except) continue;
+      await lease.revoke();
+      this.#leases.delete(lease);
     }
   }
 }
