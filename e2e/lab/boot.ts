@@ -49,7 +49,7 @@ function mountFileSystems(): void {
   mount("tmpfs", "/run", "mode=755");
   mount("tmpfs", "/tmp", "mode=1777");
   bind(disks.docker, "/var/lib/docker");
-  bind(disks.repository, "/opt/portolan");
+  bind(disks.repository, "/opt/portolan", "--rbind"); // with the managed plugins that a VM has there
   run("mount", "-o", "remount,bind,ro", at("/opt/portolan"));
   mkdirSync(at("/run/docker/plugins"), { recursive: true });
   mkdirSync(at("/run/lock"));

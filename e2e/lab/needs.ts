@@ -16,6 +16,8 @@ export interface Needs {
   readonly systemd?: boolean;
   /** As many such machines, joined by a wire. */
   readonly machines?: number;
+  /** Managed plugins, by their names: made where the suite runs, and brought along to a VM. */
+  readonly plugins?: readonly string[];
   /** New network namespaces that forward IPv4, as dockerd's do on a host where it has turned that on. */
   readonly forwarding?: boolean;
   /** Nothing that could be missing: `make e2e-vm` runs the suite too, since what it says depends on the kernel. */

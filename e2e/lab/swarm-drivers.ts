@@ -2,7 +2,7 @@
 import { startEtcd } from "./etcd.ts";
 import type { Host } from "./host.ts";
 import { image } from "./image.ts";
-import { ask, givePlugin, ready, type Made } from "./managed.ts";
+import { ask, givePlugins, ready, type Made } from "./managed.ts";
 import { formSwarm } from "./swarm.ts";
 import { eventually } from "./wait.ts";
 
@@ -25,8 +25,8 @@ export async function prepareNodes(hosts: readonly Host[]): Promise<void> {
 /** Installs the drivers on all hosts with the scope that a swarm needs, and makes the first one manager of the others. */
 export async function formSwarmWith(drivers: readonly Made[], hosts: readonly [Host, ...Host[]]): Promise<void> {
   const store = await startEtcd(hosts[0]);
+  await givePlugins(hosts, drivers);
   for (const driver of drivers) {
-    await givePlugin(hosts, driver);
     for (const host of hosts) {
       const settings = [`PORTOLAN_HOST_NAME=${host.name}`, "PORTOLAN_SCOPE=global", "PORTOLAN_LOG_LEVEL=debug"];
       if (driver.name === "ts-overlay")
@@ -54,10 +54,25 @@ export async function startWithPlugins(host: Host): Promise<void> {
   await eventually(`ts-overlay is there again on ${host.name}`, startAgain, { within: 200 });
 }
 
-/** Has a network with virtual addresses. @param flags beside these */
-export function createSwarmNetwork(manager: Host, name: string, ...flags: string[]): Promise<string> {
+/**
+ * Has a network with virtual addresses, and waits for its number. A manager that could not give one, as its processor was too busy
+ * to hear etcd in time, tries again after five minutes only: an operator makes the network once more.
+ * @param flags beside these
+ */
+export async function createSwarmNetwork(manager: Host, name: string, ...flags: string[]): Promise<void> {
   const words = ["network", "create", "-d", "ts-overlay:latest", "--scope", "swarm", "--attachable", ...ADDRESSES];
-  return manager.docker(...words, "-o", RANGE, ...flags, name);
+  const numbered = async () =>
+    (await manager.docker("network", "inspect", "-f", "{{json .Options}}", name)).includes("vxlanid_list");
+  const attempt = async () => {
+    await manager.docker(...words, "-o", RANGE, ...flags, name);
+    try {
+      return await eventually("a number", numbered, { within: 5, every: 500 });
+    } catch {
+      await manager.docker("network", "rm", name);
+      return false;
+    }
+  };
+  await eventually(`${name} has a number`, attempt, { within: 30, every: 500 });
 }
 
 /** A service's virtual address in a network. */

@@ -31,6 +31,8 @@ export interface GroupJob extends Job {
   readonly machines: number;
   /** Without systemd a machine is up several times sooner; it has no Docker then. */
   readonly systemd: boolean;
+  /** Whether its machines are given what users get. */
+  readonly products: boolean;
 }
 
 /**
@@ -46,7 +48,7 @@ export async function runGroup(job: GroupJob, setting: Setting, over: AbortSigna
   const results: Result[] = [];
   const disks = [
     ...(await disksOf(job, setting.repository, directory)),
-    ...(job.systemd ? [await setting.products()] : []),
+    ...(job.products ? [await setting.products()] : []),
   ];
   for (let boot = 1; ; boot += 1) {
     const found = await Promise.all(machines.map((each) => once({ ...each, over, disks, boot }, job, setting)));

@@ -50,7 +50,7 @@ export function ask(plugin: string, path: string): Promise<Answer | undefined> {
   return get(`/run/portolan/${plugin}.sock`, path);
 }
 
-/** What users get: `installed`, the tree that `make install` makes with PREFIX=/usr, `plugins/<name>` of two, and the Debian package. */
+/** What users get: `installed`, the tree that `make install` makes with PREFIX=/usr, `plugins/<name>` of four, and the Debian package. */
 export const products = "/run/portolan-job/products";
 
 /**

@@ -8,6 +8,8 @@ export interface Planned {
   readonly machines: number;
   /** Machines with systemd and Docker. Without, a machine is up several times sooner, and only has hosts of the lab. */
   readonly systemd: boolean;
+  /** Machines with managed plugins; those with systemd have them anyway. */
+  readonly plugins: boolean;
 }
 
 interface Suite extends Planned {
@@ -34,8 +36,8 @@ const MODULES = /\bmodules:\s*\[([^\]]*)\]/;
 /**
  * @param words beginnings of file names, separated by spaces or commas; none: the suites that belong in a VM
  * @param hasModule whether this machine's kernel has a module
- * @returns the first look, if it is among them; then what can only be seen in a VM, the suites that are up soonest first;
- *   last what hosts of the lab have shown on this machine as well
+ * @returns the first look, if it is among them; then what can only be seen in a VM, the suites that are up soonest first, and
+ *   those with managed plugins last, which take longest; last of all what hosts of the lab have shown on this machine as well
  * @throws Error when a word names no suite
  */
 export function plan(folder: string, words: string, hasModule: (name: string) => boolean): readonly Planned[] {
@@ -44,15 +46,17 @@ export function plan(folder: string, words: string, hasModule: (name: string) =>
   const rank = (suite: Suite): number => {
     if (isSmoke(suite)) return 0;
     if (suite.systemd) return 1 + suite.machines;
-    return suite.modules.every(hasModule) ? 9 : 1;
+    if (suite.modules.every(hasModule)) return 9;
+    return suite.plugins ? 8 : 1;
   };
   const ranked = chosen.map((suite) => ({ suite, rank: rank(suite) }));
   return ranked.toSorted((a, b) => a.rank - b.rank).map(({ suite }) => suite);
 }
 
 /** Seconds that a suite may well take, its machine's boot included; on an emulated processor that others use as well. */
-export function secondsFor({ systemd, machines }: Planned, kvm: boolean): number {
+export function secondsFor({ systemd, plugins, machines }: Planned, kvm: boolean): number {
   if (kvm) return 60;
+  if (plugins) return 900; // Docker compresses them, and each starts a Node on each host
   return (systemd ? 240 : 150) * machines;
 }
 
@@ -74,7 +78,8 @@ function suiteOf(folder: string, file: string): readonly Suite[] {
   const systemd = has("systemd") || needs.some(([, onMachines]) => onMachines !== undefined);
   // The last number of a name counts machines from 900 on, and hosts of the lab below.
   const machines = Number(number) >= 900 ? Number(hosts) : 1;
-  return [{ file, machines, systemd, modules, isOfTier: systemd || ["modules", "machines", "alsoInVm"].some(has) }];
+  const isOfTier = systemd || ["modules", "machines", "alsoInVm"].some(has);
+  return [{ file, machines, systemd, plugins: has("plugins"), modules, isOfTier }];
 }
 
 /** A shell script that runs a suite, and only that, with jest. */

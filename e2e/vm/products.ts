@@ -6,8 +6,8 @@ import { must } from "../lab/command.ts";
 import { makeDisk } from "./image.ts";
 import type { Disk } from "./job.ts";
 
-/** The managed plugins that a machine can be given: one to see that a whole Docker runs it, one that needs the whole kernel. */
-const PLUGINS = ["ts-bridge", "ts-ipvlan"];
+/** The managed plugins that a machine is given: one to see that a whole Docker runs it, one that needs the whole kernel, a swarm's. */
+const PLUGINS = ["ts-bridge", "ts-ipvlan", "ts-overlay", "ts-ipam"];
 
 /** Makes the disk in `directory`, from the repository as it is now; takes some seconds. */
 export async function productsDisk(repository: string, directory: string): Promise<Disk> {
@@ -19,7 +19,7 @@ export async function productsDisk(repository: string, directory: string): Promi
     await pack("plugins.ts", "--out", join(staging, "plugins"), ...PLUGINS);
     await pack("deb.ts", "--out", staging);
     const path = join(directory, "products.ext4");
-    await makeDisk(staging, path, "1G");
+    await makeDisk(staging, path, "2G");
     return { serial: "products", path };
   } finally {
     await rm(staging, { recursive: true });

@@ -46,13 +46,14 @@ function works(words: string, command: string | undefined, systemd: boolean, kvm
   if (command !== undefined) {
     const name = "command";
     const job = { name, label: "vm", machines: 1, systemd, command: `${command}\n`, environment, engines };
-    return [{ ...job, vital: true, expected: 0 }];
+    return [{ ...job, products: systemd, vital: true, expected: 0 }];
   }
   return plan(suitesIn(repository), words, hasModule).map((suite) => ({
     name: suite.file.replace(".test.ts", ""),
     label: suite.file.slice(0, 3),
     machines: suite.machines,
     systemd: suite.systemd,
+    products: suite.systemd || suite.plugins,
     command: commandFor(suite),
     environment: { ...environment, PORTOLAN_VM_MACHINES: `${suite.machines}` },
     engines,

@@ -18,6 +18,9 @@ mount -t overlay -o "lowerdir=$here/modules,upperdir=$here/repository,workdir=$h
 if products=$(disk products); then
   mkdir -p "$here/products"
   mount -t ext4 -o ro "$products" "$here/products"
+  # Where `make plugins` leaves them, and where hosts of the lab see them.
+  mkdir -p /opt/portolan/build/plugins
+  mount --bind "$here/products/plugins" /opt/portolan/build/plugins
 fi
 
 mkdir -p "$cache/images" "$cache/trees"
