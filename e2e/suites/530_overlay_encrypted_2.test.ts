@@ -8,6 +8,7 @@ import { createNetwork, createWords, overlay, overlayStatus } from "../lab/overl
 import { patience } from "../lab/patience.ts";
 import { Traffic } from "../lab/traffic.ts";
 import { eventually } from "../lab/wait.ts";
+import { NOT_ETCD, watching } from "../lab/wire.ts";
 
 /** Of the wire. */
 const WIRE = 1500;
@@ -49,19 +50,7 @@ describeCluster(
         expect(said).toBe(nameOn(on(2), network)),
       );
 
-    let captures = 0;
-
-    /** What tcpdump tells of a link, the packets' text included, while `body` runs; but for etcd's, which tells of itself. */
-    async function watching(link: string, body: () => Promise<unknown>): Promise<string> {
-      captures += 1;
-      const words = ["tcpdump", "-i", link, "-nnAl", "--immediate-mode", "not tcp portrange 2379-2380"];
-      const tcpdump = await on(1).start(`tcpdump-${link}-${captures}`, words);
-      const said = (): Promise<string> => readFile(tcpdump.log, "utf8");
-      await eventually("tcpdump listens", async () => (await said()).includes("listening on"));
-      await body();
-      await tcpdump.stop("SIGINT");
-      return said();
-    }
+    const seenOn = (link: string, body: () => Promise<unknown>) => watching(on(1), link, NOT_ETCD, body);
 
     /** The two hosts' own keys, as each shows its own. */
     async function keys(): Promise<readonly string[]> {
@@ -104,11 +93,11 @@ describeCluster(
     });
 
     step("shows the wire nothing but the tunnel, which shows what the other network shows the wire", async () => {
-      const hidden = await watching("eth0", () => fetch("hansa"));
+      const hidden = await seenOn("eth0", () => fetch("hansa"));
       expect(hidden).toMatch(/\.51820 > \S+\.51820: UDP/);
       expect(hidden).not.toMatch(/VXLAN|HTTP\/1|hansa-h2/);
-      expect(await watching("pg-tunnel0", () => fetch("hansa"))).toMatch(/VXLAN[^]*HTTP\/1[^]*hansa-h2/);
-      expect(await watching("eth0", () => fetch("visby"))).toMatch(/VXLAN[^]*HTTP\/1[^]*visby-h2/);
+      expect(await seenOn("pg-tunnel0", () => fetch("hansa"))).toMatch(/VXLAN[^]*HTTP\/1[^]*hansa-h2/);
+      expect(await seenOn("eth0", () => fetch("visby"))).toMatch(/VXLAN[^]*HTTP\/1[^]*visby-h2/);
     });
 
     step("carries packets as large as its MTU says, and the sender hears at once of larger ones", async () => {
@@ -172,7 +161,7 @@ describeCluster(
     });
 
     step("says nothing in the clear while somebody takes tunnel and rules away, and mends both", async () => {
-      const wire = await watching("eth0", async () => {
+      const wire = await seenOn("eth0", async () => {
         const inside = await on(1).inNetworkOf(nameOn(on(1), "hansa"));
         const ping = await on(1).start("ping-torn", [...inside, "ping", "-n", "-i", "0.01", await farAddress("hansa")]);
         await on(1).must(["nft", "delete", "table", "inet", "portolan-sealed"]);
@@ -211,7 +200,7 @@ describeCluster(
       }
       await make("hansa", "-o", "encrypted");
       await expectReach(on(1), nameOn(on(1), "hansa"), await farAddress("hansa"));
-      const wire = await watching("eth0", () => fetch("hansa"));
+      const wire = await seenOn("eth0", () => fetch("hansa"));
       expect(wire).toMatch(/IP6 \S+\.51820 > \S+\.51820: UDP/);
       expect(wire).not.toMatch(/VXLAN|HTTP\/1|hansa-h2/);
       await expectFit("hansa", MTU[6]);
