@@ -1,4 +1,5 @@
 // What a VXLAN link is told, on a kernel in memory: entries, their changes in any order, and tables that others changed.
+import { setTimeout as sleep } from "node:timers/promises";
 import { FakeKernel } from "@portolan/kernel/testing";
 import type { LinkHandle } from "@portolan/kernel";
 import { silentLogger } from "@portolan/sdk";
@@ -6,9 +7,11 @@ import { SharedMemory } from "@portolan/state";
 import { aliveKey, endpointKey, hostKey, type EndpointEntry } from "./cluster/keys.ts";
 import { Peers } from "./cluster/peers.ts";
 import { Forwarding, type Repair } from "./forwarding.ts";
+import { eventually } from "./testing/eventually.ts";
 
 const [MAC, OTHER] = ["02:00:00:00:00:05", "02:00:00:00:00:06"];
 const VTEPS = { one: "192.0.2.1", two: "192.0.2.2", three: "192.0.2.3", six: "2001:db8::6" };
+const RETRIES_MS = [10, 20, 30];
 
 let kernel: FakeKernel;
 let memory: SharedMemory;
@@ -44,9 +47,13 @@ beforeEach(async () => {
     viaOf: (other) => [peers.get(other)?.vtep].find((vtep) => vtep?.includes(":") === false),
     isReady: () => true,
     isLocal: (address) => local.has(address),
+    retriesMs: RETRIES_MS,
   });
 });
-afterEach(() => peers[Symbol.asyncDispose]());
+afterEach(async () => {
+  forwarding.detach();
+  await peers[Symbol.asyncDispose]();
+});
 
 const at = (address: string, host: string, mac = MAC, endpoint = "e"): { key: string; value: EndpointEntry } => ({
   key: endpointKey("net", address),
@@ -156,6 +163,40 @@ it("asks to be repaired when the kernel refused something, and is right after th
   await forwarding.attach(link);
   expect(forwarding.needsRepair).toBe(false);
   expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.two, "10.9.0.6": OTHER, [OTHER]: VTEPS.three });
+});
+
+it("tells the kernel of all others at once when it refuses one, and of that one again before anybody looks", async () => {
+  const entries = Array.from({ length: 1_000 }, (_, n) => {
+    const [high, low] = [n >> 8, n & 255];
+    const mac = `02:00:00:00:${[high, low].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
+    return { address: `10.9.${high}.${low}`, mac };
+  });
+  listed(...entries.map(({ address, mac }) => at(address, "two", mac)));
+  failing = (step) => step === "put neighbour on px: 10.9.0.5";
+  expect(await forwarding.attach(link)).toEqual({ stale: 0, missing: 1_000 });
+  const addresses = async () => (await kernel.neighbours.list(link)).map(({ address }) => address);
+  expect(await addresses()).toEqual(entries.map(({ address }) => address).filter((address) => address !== "10.9.0.5"));
+  expect(forwarding.size).toBe(999);
+  failing = undefined;
+  await eventually(async () => expect(await addresses()).toHaveLength(1_000));
+  expect(await tables()).toMatchObject({ "10.9.0.5": "02:00:00:00:00:05", "02:00:00:00:00:05": VTEPS.two });
+});
+
+it("tells it again only so often, and leaves the rest to the next look", async () => {
+  await forwarding.attach(link);
+  let tries = 0;
+  failing = (step) => {
+    if (step.startsWith("put station")) tries += 1;
+    return step.startsWith("put");
+  };
+  listed(at("10.9.0.5", "two"));
+  await eventually(() => expect(tries).toBe(1 + RETRIES_MS.length));
+  await sleep(10 * Math.max(...RETRIES_MS));
+  expect(tries).toBe(1 + RETRIES_MS.length);
+  expect(forwarding.needsRepair).toBe(true);
+  failing = undefined;
+  await forwarding.attach(link);
+  expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.two });
 });
 
 it("survives what others wrote among the entries", async () => {

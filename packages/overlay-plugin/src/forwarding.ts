@@ -24,6 +24,8 @@ export interface ForwardingParts {
   /** Called for each entry that came, changed or went. */
   readonly onEntry?: (address: string, entry: EndpointEntry | undefined) => void;
   readonly now?: () => number;
+  /** After how long what the kernel refused is told again; after the last of them it waits for the next look. */
+  readonly retriesMs?: readonly number[];
 }
 
 /** Where an address is to be, for the kernel. */
@@ -41,6 +43,7 @@ export interface Repair {
 
 /** Steps in one go: more would wait in memory, fewer would wait for each other. */
 const BATCH = 64;
+const RETRIES_MS = [500, 1_000, 2_000, 4_000, 8_000];
 
 export class Forwarding {
   readonly #parts: ForwardingParts;
@@ -48,6 +51,10 @@ export class Forwarding {
   readonly #places = new Places();
   /** Those that may not be in the kernel as they should be. */
   readonly #due = new Set<Place>();
+  /** Those of which the kernel was told in vain: told again after a while. */
+  readonly #refused = new Set<Place>();
+  #retries = 0;
+  #retry: NodeJS.Timeout | undefined;
   #listings = 0;
   #comparisons = 0;
   #comparison: Comparison | undefined;
@@ -201,6 +208,7 @@ export class Forwarding {
   detach(): void {
     this.#link = undefined;
     this.#isOver = true;
+    clearTimeout(this.#retry);
   }
 
   #enter(address: string, entry: EndpointEntry | undefined): Place | undefined {
@@ -284,35 +292,65 @@ export class Forwarding {
 
   #pump(): void {
     if (this.#pumping || !this.#isReady || !this.#link) return;
-    this.#pumping = this.#apply(this.#link).then(
-      () => {
-        this.#pumping = undefined;
-        // What came after the last batch was taken.
-        if (this.#due.size > 0) this.#pump();
-      },
-      (error: unknown) => {
-        this.#pumping = undefined;
-        this.#dirty = true;
-        // A link that somebody removed is mended soon, and then it is told everything.
-        if (isKernelError(error, "ENODEV")) return;
-        this.#parts.log.warn("could not tell the kernel where a container is", { err: error });
-      },
-    );
+    this.#pumping = this.#apply(this.#link).then((isThere) => {
+      this.#pumping = undefined;
+      // What came after the last batch was taken.
+      if (isThere && this.#due.size > 0) this.#pump();
+    });
   }
 
-  async #apply(link: LinkHandle): Promise<void> {
+  /** One that the kernel refuses keeps no other from being told. @returns whether the link was there */
+  async #apply(link: LinkHandle): Promise<boolean> {
+    const refusals: unknown[] = [];
     while (this.#due.size > 0 && this.#link === link) {
       const steps: Promise<unknown>[] = [];
+      const places: Place[] = [];
       // The kernel does them in the order in which they are asked for here.
       for (const place of this.#due) {
         this.#due.delete(place);
-        steps.push(...this.#change(link, place));
+        for (const step of this.#change(link, place)) {
+          steps.push(step);
+          places.push(place);
+        }
         if (steps.length >= BATCH) break;
       }
-      const outcomes = await Promise.allSettled(steps);
-      const failed = outcomes.find((outcome) => outcome.status === "rejected");
-      if (failed) throw failed.reason;
+      for (const [n, outcome] of (await Promise.allSettled(steps)).entries()) {
+        if (outcome.status === "fulfilled") continue;
+        this.#dirty = true;
+        // A link that somebody removed is mended soon, and then it is told everything.
+        if (isKernelError(outcome.reason, "ENODEV")) return false;
+        refusals.push(outcome.reason);
+        const place = places[n];
+        if (place) this.#refuse(place);
+      }
     }
+    if (refusals.length > 0)
+      this.#parts.log.warn("could not tell the kernel where some containers are, and will try again", {
+        refused: refusals.length,
+        err: refusals[0],
+      });
+    this.#retryLater();
+    return true;
+  }
+
+  /** The kernel may know anything of it: it is told all of it again. What it should have forgotten a comparison finds. */
+  #refuse(place: Place): void {
+    if (place.station) place.station.via = undefined;
+    this.#places.untie(place);
+    this.#refused.add(place);
+  }
+
+  #retryLater(): void {
+    if (this.#refused.size === 0) this.#retries = 0;
+    const delay = (this.#parts.retriesMs ?? RETRIES_MS)[this.#retries];
+    if (this.#refused.size === 0 || this.#retry || this.#isOver || delay === undefined) return;
+    this.#retries += 1;
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      for (const place of this.#refused) this.#due.add(place);
+      this.#refused.clear();
+      this.#pump();
+    }, delay).unref();
   }
 
   /** What is told no more goes before what takes its place. */
