@@ -110,7 +110,6 @@ export class OverlayDriver implements NetworkDriver {
       const options = request.options.driverOpts;
       const { encrypted: _asked, rekey: _age, ownGateway: _way, ...rest } = { ...defaults, ...wish };
       const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...rest, options };
-      await using undo = new Undo();
       if (before?.progress === "made") {
         call.madeBefore?.();
         const { name, internal, subnets, gateways: had = [] } = before;
@@ -125,10 +124,11 @@ export class OverlayDriver implements NetworkDriver {
         }
         // dockerd keeps nothing of a swarm's network: if it died, it asks anew, and knows none of the endpoints of before.
         if (isOfSwarm(id)) for (const endpoint of records.endpointsOf(id)) await removal.endpoint(endpoint);
-        await networks.bringUp(before, undo);
-        undo.commit();
+        // Never undone: its containers go on, and what is missing the next look mends.
+        await networks.bringUp(before, new Undo());
         return;
       }
+      await using undo = new Undo();
       await records.putNetwork(intent);
       // Where the store is away nobody knows whether it was joined: then leaving stays pending.
       undo.add("leave the network", async () => {
@@ -192,7 +192,8 @@ export class OverlayDriver implements NetworkDriver {
       await carrier.forwarding.localChanged(plan.record.addresses);
     }
     await applyEndpoint(kernel, endpointLayout(plan.record, plan.network), undo);
-    undo.add("take the port off the fast path", () => fastPath.leave(network, endpoint));
+    if (before?.progress !== "made")
+      undo.add("take the port off the fast path", () => fastPath.leave(network, endpoint));
     await fastPath.enter(plan.record);
     for (const address of plan.record.addresses) await carrier.forwarding.announce(address, plan.record.mac);
     await records.putEndpoint({

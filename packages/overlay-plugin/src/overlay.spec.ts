@@ -26,6 +26,24 @@ const told = (host: TestHost, expected: object) =>
 const kept = () => memory.keys.filter((key) => /^(networks|vnis)\//.test(key));
 
 describe("two hosts", () => {
+  it("keep a network going that dockerd asks for once more, when that fails", async () => {
+    await one.create("net");
+    await one.attach("net", "web", 5);
+    const { nftables, stations } = one.kernel;
+    const within = () => nftables.list("list set inet portolan-overlay within");
+    const before = await within();
+    expect(JSON.stringify(before)).toContain(`po-${networkId("net").slice(0, 12)}`);
+    const tables = await nftables.list("list tables");
+    const read = stations.read.bind(stations);
+    stations.read = () => {
+      throw new Error("no memory");
+    };
+    await expect(one.create("net")).rejects.toThrow("no memory");
+    stations.read = read;
+    expect(await within()).toEqual(before);
+    expect(await nftables.list("list tables")).toEqual(tables);
+  });
+
   it("that make a network at the same instant have one, with one VNI", async () => {
     await Promise.all([one.create("net"), two.create("net")]);
     const [mine, theirs] = [one, two].map((host) => host.overlay.status().networks[0]);
