@@ -1,6 +1,7 @@
 // `make e2e-vm`: runs suites on machines with a kernel of their own, under QEMU, and brings back what came of it.
 //   node e2e/vm/run.ts [SUITES]           suites by the beginnings of their names; all that belong here when left out
 //   node e2e/vm/run.ts --bare -- COMMAND  a command instead, on a machine without systemd
+//   node e2e/vm/run.ts --bare --products -- COMMAND  the same with the managed plugins
 //   node e2e/vm/run.ts -- COMMAND         the same with systemd and Docker
 //   node e2e/vm/run.ts --console          a machine for you
 import { mkdir, rm } from "node:fs/promises";
@@ -35,7 +36,15 @@ interface Work extends GroupJob {
   readonly expected: number;
 }
 
-function works(words: string, command: string | undefined, systemd: boolean, kvm: boolean): readonly Work[] {
+interface Wish {
+  readonly words: string;
+  /** Instead of suites. */
+  readonly command: string | undefined;
+  readonly systemd: boolean;
+  readonly products: boolean;
+}
+
+function works({ words, command, systemd, products }: Wish, kvm: boolean): readonly Work[] {
   // The machine's own Docker is trixie's; the lab inside it has that engine too, and others when they are asked for.
   const engines = process.env.PORTOLAN_E2E_ENGINES ? chosenEngines() : [engineCalled("trixie")];
   const environment = {
@@ -46,7 +55,7 @@ function works(words: string, command: string | undefined, systemd: boolean, kvm
   if (command !== undefined) {
     const name = "command";
     const job = { name, label: "vm", machines: 1, systemd, command: `${command}\n`, environment, engines };
-    return [{ ...job, products: systemd, vital: true, expected: 0 }];
+    return [{ ...job, products: systemd || products, vital: true, expected: 0 }];
   }
   return plan(suitesIn(repository), words, hasModule).map((suite) => ({
     name: suite.file.replace(".test.ts", ""),
@@ -97,6 +106,8 @@ async function main(): Promise<number> {
     tokens: true,
     options: {
       bare: { type: "boolean", default: false },
+      /** Brings what users get to a machine without systemd; one with it has that anyway. */
+      products: { type: "boolean", default: false },
       console: { type: "boolean", default: false },
       /** Seconds for one boot of a machine. */
       timeout: { type: "string", default: "1500" },
@@ -120,7 +131,8 @@ async function main(): Promise<number> {
   await rm(reports, { recursive: true, force: true });
   await mkdir(reports, { recursive: true });
 
-  const jobs = works(positionals.join(" "), command, !values.bare, kvm);
+  const { bare, products: brought } = values;
+  const jobs = works({ words: positionals.join(" "), command, systemd: !bare, products: brought }, kvm);
   const outcomes = new Map<Work, readonly Result[]>();
   const runAll = (chosen: readonly Work[], processors: number, where: Setting): Promise<readonly Work[]> =>
     schedule(chosen, {
