@@ -1,10 +1,10 @@
 // What a benchmark needs of the kernel that many have not.
 import { basename } from "node:path";
-import { whatIsMissing } from "../e2e/lab/needs.ts";
+import { whatIsMissing, type Needs } from "../e2e/lab/needs.ts";
 
-/** Loads the modules, or ends the benchmark with a sentence about those that are missing. */
-export function demand(...modules: readonly string[]): void {
-  const missing = whatIsMissing({ modules });
+/** Loads modules, or ends the benchmark with a sentence about what is missing. */
+export function demand(needs: Pick<Needs, "modules" | "forwarding">): void {
+  const missing = whatIsMissing(needs);
   if (missing.length === 0) return;
   const name = basename(process.argv[1] ?? "", ".ts");
   process.stderr.write(

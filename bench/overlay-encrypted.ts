@@ -18,7 +18,7 @@ interface Link {
   readonly stats64: { readonly tx: { readonly packets: number } };
 }
 
-demand("wireguard", "vxlan", "esp4", "xfrm_user");
+demand({ modules: ["wireguard", "vxlan", "esp4", "xfrm_user"] });
 // udev loads it where the processor has it; without udev Docker's IPsec would have to do without.
 hasModule("aesni_intel");
 await using pair = await OverlayPair.up(engine, "encrypted");

@@ -11,8 +11,8 @@ import { alternate, type Comparison } from "./comparison.ts";
 import { median } from "./figures.ts";
 import type { gigabitsPerSecond, serveIperf } from "./load.ts";
 
-const drivers = ["ts-overlay", "overlay"] as const;
-type Driver = (typeof drivers)[number];
+export const drivers = ["ts-overlay", "overlay"] as const;
+export type Driver = (typeof drivers)[number];
 export type Measured = Readonly<Record<Driver, number[]>>;
 
 export const columns = { ours: "ts-overlay", builtIn: "overlay in a swarm" };
@@ -134,7 +134,7 @@ export class OverlayPair implements AsyncDisposable {
   }
 }
 
-const measured = (): Measured => ({ "ts-overlay": [], overlay: [] });
+export const measured = (): Measured => ({ "ts-overlay": [], overlay: [] });
 
 /** A row of the table that compares both. */
 export function row(what: string, unit: string, values: Measured, goal: NonNullable<Comparison["goal"]>): Comparison {

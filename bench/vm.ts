@@ -7,6 +7,8 @@ import { engineCalled } from "../e2e/lab/engines.ts";
 
 const repository = join(import.meta.dirname, "..");
 const SECONDS = 3600;
+/** Benchmarks of managed plugins, which are brought along. */
+const OF_PLUGINS: readonly string[] = ["swarm"];
 
 const [name = "", word = "28", ...rest] = process.argv.slice(2);
 if (!existsSync(join(repository, "bench", `${name}.ts`)))
@@ -15,7 +17,8 @@ if (!existsSync(join(repository, "bench", `${name}.ts`)))
   );
 const { version } = engineCalled(word);
 const command = ["exec", "node", "--no-warnings", `bench/${name}.ts`, version, ...rest];
-const words = ["--bare", "--timeout", `${SECONDS}`, "--", ...command];
+const products = OF_PLUGINS.includes(name) ? ["--products"] : [];
+const words = ["--bare", ...products, "--timeout", `${SECONDS}`, "--", ...command];
 const { status } = spawnSync(process.execPath, ["--no-warnings", "e2e/vm/run.ts", ...words], {
   cwd: repository,
   stdio: "inherit",
