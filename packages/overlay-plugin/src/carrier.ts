@@ -3,12 +3,13 @@ import { isDeepStrictEqual } from "node:util";
 import { isIPv4 } from "node:net";
 import type { Kernel, LinkHandle } from "@portolan/kernel";
 import { endpointLock, type KeyedLocks, type Logger } from "@portolan/sdk";
-import { follow, type Following, type SharedStore } from "@portolan/state";
+import { follow, type ChangedEntry, type Following, type SharedStore } from "@portolan/state";
 import { announce, withdraw, type Announcement } from "./cluster/announce.ts";
 import {
   addressIn,
   agreedKey,
   asNetwork,
+  isStrange,
   MESH,
   networkRoot,
   type EndpointEntry,
@@ -49,6 +50,7 @@ export class Carrier implements AsyncDisposable {
   readonly #following: Following;
   readonly #listening: readonly Disposable[];
   readonly #timers = new Set<NodeJS.Timeout>();
+  #saidStrange = false;
   #agreed: NetworkEntry | undefined;
 
   constructor(network: NetworkRecord, parts: CarrierParts) {
@@ -90,12 +92,14 @@ export class Carrier implements AsyncDisposable {
     const key = agreedKey(name);
     this.#following = follow(store, networkRoot(name), {
       replaced: (entries) => {
+        for (const entry of entries) this.#noteStrange(entry);
         this.#agreed = asNetwork(entries.find((entry) => entry.key === key)?.value);
         this.forwarding.replaced(entries);
         this.services.replaced(entries);
         onReplaced(this);
       },
       changed: (entry) => {
+        this.#noteStrange(entry);
         if (entry.key === key) this.#agreed = asNetwork(entry.value);
         const before = this.forwarding.entry(addressIn(entry.key) ?? "");
         this.forwarding.changed(entry);
@@ -179,6 +183,16 @@ export class Carrier implements AsyncDisposable {
     // Whether a host's own is still its own, its published ports know.
     if (endpoint === MESH) return true;
     return this.#parts.records.endpointsOf(this.network.id).some(({ id }) => id.startsWith(endpoint));
+  }
+
+  /** Told once: whoever writes such things may write many. */
+  #noteStrange({ key, value }: ChangedEntry): void {
+    if (this.#saidStrange || !isStrange(key, value)) return;
+    this.#saidStrange = true;
+    this.#parts.log.warn("somebody wrote into the store what is not ts-overlay's, and it does not count", {
+      network: this.network.id,
+      key: JSON.stringify(key),
+    });
   }
 
   #peerChanged(peer: string): void {

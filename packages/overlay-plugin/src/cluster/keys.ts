@@ -1,6 +1,10 @@
 // How the cluster lies in the shared store: names of keys, and what their values say.
 
+import { isIP } from "node:net";
+import { label } from "@portolan/sdk";
 import { asTunnelKey, type TunnelKey } from "../encryption/tunnel-key.ts";
+import { HOST_NAME } from "../endpoint-options.ts";
+import { LARGEST_VNI } from "./vni.ts";
 
 /** What all hosts of a network agree on. */
 export interface Agreement {
@@ -131,23 +135,60 @@ export function balancedIn(key: string): string | undefined {
   return /^networks\/[^/]+\/balanced\/([^/]+)$/.exec(key)?.[1];
 }
 
-/** The name in a service's key; undefined for any other key. */
+/** The name in a service's key; undefined for any other key, and for what is no name. */
 export function serviceIn(key: string): string | undefined {
-  return /^networks\/[^/]+\/services\/([^/]+)$/.exec(key)?.[1];
+  const name = /^networks\/[^/]+\/services\/([^/]+)$/.exec(key)?.[1];
+  return name !== undefined && SERVICE_NAME.test(name) ? name : undefined;
 }
 
-/** The address in an endpoint's key; undefined for any other key. */
+/** The address in an endpoint's key; undefined for any other key, and for what is no address. */
 export function addressIn(key: string): string | undefined {
-  return /\/endpoints\/([0-9a-f.:]+)$/.exec(key)?.[1];
+  const address = /\/endpoints\/([0-9a-f.:]+)$/.exec(key)?.[1];
+  return address !== undefined && isAddress(address) ? address : undefined;
 }
 
-// Others may have written anything: what does not look right does not count.
+/** The address in the key of one that is for services; undefined for any other key. */
+export function vipIn(key: string): string | undefined {
+  return /^networks\/[^/]+\/vips\/([0-9a-f.:]+)$/.exec(key)?.[1];
+}
 
-const areTexts = (parts: unknown) => Array.isArray(parts) && parts.every((part) => typeof part === "string");
+// Others may have written anything: what does not look right does not count. Much of it goes into rules that the kernel is given as
+// root, so that a name is to be a name, and an address an address.
+
+/** Of services: ours, and a swarm's, which may have capital letters. */
+const SERVICE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/;
+const MAC = /^[\da-f]{2}(:[\da-f]{2}){5}$/i;
+
+/** Without a zone, which would be a host's own. */
+export const isAddress = (part: unknown): part is string =>
+  typeof part === "string" && isIP(part) !== 0 && !part.includes("%");
+const isText = (part: unknown): part is string => typeof part === "string";
+const isServiceName = (part: unknown) => isText(part) && SERVICE_NAME.test(part);
+const isMac = (part: unknown) => isText(part) && MAC.test(part);
+const isWhole = (part: unknown, least: number, most: number): part is number =>
+  typeof part === "number" && Number.isInteger(part) && part >= least && part <= most;
+const isVni = (part: unknown): part is number => isWhole(part, 1, LARGEST_VNI);
+const areAll = (parts: unknown, looksRight: (part: unknown) => boolean) =>
+  Array.isArray(parts) && parts.every(looksRight);
+
+function isSubnet(part: unknown): boolean {
+  const [address, prefix = "", ...more] = isText(part) ? part.split("/") : [];
+  return (
+    isAddress(address) &&
+    more.length === 0 &&
+    /^\d{1,3}$/.test(prefix) &&
+    Number(prefix) <= (isIP(address) === 4 ? 32 : 128)
+  );
+}
+
+function isPublished(part: unknown): boolean {
+  const ports = isText(part) ? /^(\d{1,5}):(\d{1,5})\/(?:tcp|udp)$/.exec(part)?.slice(1) : undefined;
+  return ports?.every((port) => isWhole(Number(port), 1, 65535)) === true;
+}
 
 export function asHost(value: unknown): HostEntry | undefined {
   const entry = value as Partial<HostEntry> | null | undefined;
-  if (typeof entry?.id !== "string" || typeof entry.vtep !== "string") return undefined;
+  if (!isText(entry?.id) || !isAddress(entry.vtep)) return undefined;
   const { id, vtep } = entry;
   if (!Array.isArray(entry.tunnels)) return { id, vtep };
   return { id, vtep, tunnels: entry.tunnels.map(asTunnelKey).filter((key) => key !== undefined) };
@@ -155,32 +196,57 @@ export function asHost(value: unknown): HostEntry | undefined {
 
 export function asEndpoint(value: unknown): EndpointEntry | undefined {
   const entry = value as Partial<EndpointEntry> | null | undefined;
-  const isOne = areTexts([entry?.host, entry?.endpoint, entry?.mac]) && areTexts(entry?.names ?? []);
+  const isOne =
+    isText(entry?.host) &&
+    isText(entry.endpoint) &&
+    isMac(entry.mac) &&
+    areAll(entry.names ?? [], (name) => isText(name) && HOST_NAME.test(name)) &&
+    (entry.service === undefined || isServiceName(entry.service));
   return isOne ? (entry as EndpointEntry) : undefined;
 }
 
 export function asService(value: unknown): ServiceEntry | undefined {
   const entry = value as Partial<ServiceEntry> | null | undefined;
-  return [entry?.vips, entry?.publish, entry?.hosts].every(areTexts) ? (entry as ServiceEntry) : undefined;
+  const isOne = areAll(entry?.vips, isAddress) && areAll(entry?.publish, isPublished) && areAll(entry?.hosts, isText);
+  return isOne ? (entry as ServiceEntry) : undefined;
 }
 
 export function asBalanced(value: unknown): BalancedEntry | undefined {
   const entry = value as Partial<BalancedEntry> | null | undefined;
-  const isOne = areTexts([entry?.name]) && [entry?.vips, entry?.targets].every(areTexts);
+  const isOne = isServiceName(entry?.name) && areAll(entry?.vips, isAddress) && areAll(entry?.targets, isAddress);
   return isOne ? (entry as BalancedEntry) : undefined;
 }
 
 export function asNetwork(value: unknown): NetworkEntry | undefined {
   const entry = value as Partial<NetworkEntry> | null | undefined;
-  return typeof entry?.vni === "number" && Array.isArray(entry.members) ? (entry as NetworkEntry) : undefined;
+  const isOne =
+    isVni(entry?.vni) &&
+    isWhole(entry.port, 1, 65535) &&
+    isWhole(entry.mtu, 1, 65535) &&
+    isWhole(entry.peerTimeout, 0, Number.MAX_SAFE_INTEGER) &&
+    [entry.subnets, entry.gateways ?? [], entry.serviceRanges ?? []].every((parts) => areAll(parts, isSubnet)) &&
+    areAll(entry.members, isText);
+  return isOne ? (entry as NetworkEntry) : undefined;
 }
 
 export function asAllocation(value: unknown): AllocationEntry | undefined {
   const entry = value as Partial<AllocationEntry> | null | undefined;
-  return typeof entry?.id === "string" && typeof entry.vni === "number" ? (entry as AllocationEntry) : undefined;
+  return isText(entry?.id) && isVni(entry.vni) ? (entry as AllocationEntry) : undefined;
 }
 
 export function asSwarmNetwork(value: unknown): SwarmEntry | undefined {
   const entry = value as Partial<SwarmEntry> | null | undefined;
-  return typeof entry?.network === "string" ? { network: entry.network } : undefined;
+  return isText(entry?.network) && label.parse(entry.network) !== undefined ? { network: entry.network } : undefined;
+}
+
+/** Whether an entry under a network's root, or of its own, says something that does not count. */
+export function isStrange(key: string, value: unknown): boolean {
+  if (value === undefined) return false;
+  const [, , kind, ...more] = key.split("/");
+  const last = more.at(-1);
+  if (kind === "endpoints") return addressIn(key) === undefined || !asEndpoint(value);
+  if (kind === "services") return serviceIn(key) === undefined || !asService(value);
+  if (kind === "balanced") return !asBalanced(value);
+  if (kind === "vips") return !isAddress(last);
+  return kind === "agreed" && !asNetwork(value);
 }
