@@ -176,6 +176,41 @@ describe("a service's virtual address", () => {
     await eventually(manager, "10.78.0.4");
   });
 
+  it("leads on when somebody takes the host's table away while the store is away", async () => {
+    worker.wire.cut();
+    await worker.kernel.nftables.run(`delete table inet portolan-mesh-${ID.slice(0, 12)}`);
+    expect(await ledTo(worker)).toEqual([]);
+    await worker.overlay.look().catch(() => undefined);
+    await eventually(worker, "10.78.0.4", "10.78.0.5");
+  });
+
+  it("is led with another address of the host's when the cluster has lost the one it had, or another host has it", async () => {
+    const own = () => memory.keys.filter((key) => isOf(key, "worker"));
+    const isOf = (key: string, host: string) =>
+      key.includes("/vips/") && (memory.entry(key)?.value as { host?: string } | undefined)?.host === host;
+    const [had = ""] = own();
+    expect(had).toMatch(/10\.78\.0\.\d+$/);
+    memory.write({ key: had, value: undefined });
+    await until(() => {
+      expect(own()).toEqual([had]);
+    });
+    memory.write({ key: had, value: { host: "manager" } });
+    await until(() => {
+      expect([own().length, own()[0] === had]).toEqual([1, false]);
+    });
+  });
+
+  it.each([
+    ["a name that would end its chain", { name: "x {}\n}\nadd table inet evil\n#", vips: ["10.78.0.3"], targets: [] }],
+    ["a target that is no address", { name: "bad", vips: ["10.78.0.3"], targets: ["nobody"] }],
+  ])("leads on beside a service that has %s, and nothing is made of that", async (_, value) => {
+    memory.write({ key: KEY.replace("s1", "s2"), value });
+    tell("10.78.0.4");
+    await eventually(worker, "10.78.0.4");
+    const { services = [] } = worker.overlay.status().networks[0] ?? {};
+    expect(services.map(({ name }) => name)).toEqual(["web"]);
+  });
+
   describe("a task that its swarm begins to end", () => {
     let steps: ReadonlyMap<TestHost, number>;
     const connectionsStayAt = (host: TestHost) =>

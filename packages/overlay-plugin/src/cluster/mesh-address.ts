@@ -2,10 +2,13 @@
 import { PluginError } from "@portolan/sdk";
 import type { SharedStore } from "@portolan/state";
 import { freeAddress } from "../services/ranges.ts";
-import { asEndpoint, endpointKey, vipKey, vipRoot, type VipEntry } from "./keys.ts";
+import { asEndpoint, endpointKey, isAddress, vipKey, vipRoot, type VipEntry } from "./keys.ts";
 
 /** Enough for as many hosts at the same instant. */
 const ATTEMPTS = 1_000;
+
+/** Whether an entry says that the address is the host's own. */
+export const isOwnVip = (value: unknown, host: string) => (value as VipEntry | null | undefined)?.host === host;
 
 /**
  * Those that the host has, or free ones of the ranges, one of each.
@@ -24,8 +27,9 @@ export async function claimAddresses(
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const { entries } = await store.list(root);
     const had = entries
-      .filter(({ value }) => (value as VipEntry | null)?.host === host)
-      .map(({ key }) => key.slice(root.length));
+      .filter(({ value }) => isOwnVip(value, host))
+      .map(({ key }) => key.slice(root.length))
+      .filter(isAddress);
     const taken = new Set(entries.map(({ key }) => key.slice(root.length)));
     const all = serviceRanges.map((range) => {
       const isSame = (other: string) => other.includes(":") === range.includes(":");
@@ -53,7 +57,7 @@ export async function claimAddresses(
 export async function releaseAddresses(store: SharedStore, host: string, network: string): Promise<void> {
   const root = vipRoot(network);
   for (const { key, value, revision } of (await store.list(root)).entries) {
-    if ((value as VipEntry | null)?.host !== host) continue;
+    if (!isOwnVip(value, host)) continue;
     const told = endpointKey(network, key.slice(root.length));
     const isOwn = asEndpoint((await store.get(told))?.value)?.host === host;
     const gone = [key, ...(isOwn ? [told] : [])].map((each) => ({ key: each, value: undefined }));

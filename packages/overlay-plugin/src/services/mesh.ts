@@ -7,7 +7,7 @@ import { Cidr, PluginError, type Logger } from "@portolan/sdk";
 import type { SharedStore } from "@portolan/state";
 import { announce, type Announcement } from "../cluster/announce.ts";
 import { MESH, type EndpointEntry } from "../cluster/keys.ts";
-import { claimAddresses, releaseAddresses } from "../cluster/mesh-address.ts";
+import { claimAddresses, isOwnVip, releaseAddresses } from "../cluster/mesh-address.ts";
 import { aliasOf, bridgeName, isOfSwarm, meshMac, meshName, meshPortName } from "../naming.ts";
 import type { NetworkRecord } from "../records.ts";
 import { meshPorts, meshTable, meshTableOf, type MeshPort } from "./mesh-ruleset.ts";
@@ -47,6 +47,8 @@ export class Mesh implements AsyncDisposable {
   #led: readonly MeshPort[] | undefined;
   /** A swarm's services, as their virtual addresses are led. */
   #balanced: readonly Service[] = [];
+  /** This host's own in the network, as it claimed them; undefined while it has none for certain. */
+  #addresses: readonly string[] | undefined;
   #written: string | undefined;
   /** Unknown after a start: an earlier life may have left it. */
   #isDown = false;
@@ -75,6 +77,18 @@ export class Mesh implements AsyncDisposable {
 
   async settled(): Promise<void> {
     while (this.#pass) await this.#pass;
+  }
+
+  /** What the cluster says of all addresses for services: by address, its entry. */
+  replaced(vips: ReadonlyMap<string, unknown>): void {
+    for (const address of this.#addresses ?? []) this.changed(address, vips.get(address));
+  }
+
+  /** @returns whether it is one of this host's own, and is no more */
+  changed(address: string, value: unknown): boolean {
+    if (this.#addresses?.includes(address) !== true || isOwnVip(value, this.#parts.host)) return false;
+    this.#addresses = undefined;
+    return true;
   }
 
   /** Others may have taken away what this host has. */
@@ -131,12 +145,14 @@ export class Mesh implements AsyncDisposable {
       await removeMesh(kernel, network);
       await this.#forgetFlows(this.#led, []);
       this.#giveBack();
+      this.#addresses = undefined;
       await releaseAddresses(store, host, network.name);
       this.#isDown = true;
       return;
     }
     this.#isDown = false;
-    const addresses = await claimAddresses(store, host, network);
+    // What is known needs no store: it may be away just when somebody took the table.
+    const addresses = (this.#addresses ??= await claimAddresses(store, host, network));
     await this.#bringLink(addresses);
     const vips = balanced.flatMap((service) => service.vips);
     await this.#bringVips(vips);

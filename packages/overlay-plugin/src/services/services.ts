@@ -9,6 +9,7 @@ import {
   asService,
   balancedIn,
   serviceIn,
+  vipIn,
   type EndpointEntry,
 } from "../cluster/keys.ts";
 import { enterService, leaveService } from "../cluster/services.ts";
@@ -89,13 +90,16 @@ export class Services implements AsyncDisposable {
   replaced(entries: readonly Entry[]): void {
     this.#index.clear();
     for (const { key, value } of entries) this.#note(key, value, addressIn(key), undefined);
+    this.mesh.replaced(new Map(entries.map(({ key, value }) => [vipIn(key) ?? "", value])));
     this.#synced = true;
     this.update();
   }
 
   /** @param before what the cluster said of the same address before */
   changed({ key, value }: ChangedEntry, before: EndpointEntry | undefined): void {
-    if (this.#note(key, value, addressIn(key), before)) this.update();
+    const vip = vipIn(key);
+    const isNews = vip === undefined ? this.#note(key, value, addressIn(key), before) : this.mesh.changed(vip, value);
+    if (isNews) this.update();
   }
 
   /** Looks whether the tables are still there. */
