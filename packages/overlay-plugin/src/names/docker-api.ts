@@ -13,11 +13,22 @@ export class DockerApi {
 
   /** @returns what the answer's JSON says @throws Error when Docker does not answer, or refuses */
   async get(path: string, signal: AbortSignal): Promise<unknown> {
-    const answer = await this.#ask(path, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]));
-    let text = "";
-    answer.setEncoding("utf8");
-    for await (const part of answer) text += part as string;
-    return JSON.parse(text);
+    signal.throwIfAborted();
+    // Not `AbortSignal.any`: of each that it makes, one that lives long keeps something.
+    const own = new AbortController();
+    const end = () => own.abort(signal.reason);
+    const timer = setTimeout(() => own.abort(new Error(`Docker does not answer to ${path}`)), ANSWER_MS);
+    signal.addEventListener("abort", end);
+    try {
+      const answer = await this.#ask(path, own.signal);
+      let text = "";
+      answer.setEncoding("utf8");
+      for await (const part of answer) text += part as string;
+      return JSON.parse(text);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+    }
   }
 
   /** Lines of JSON, for as long as Docker sends any; ends with the connection. @throws as `get` does */

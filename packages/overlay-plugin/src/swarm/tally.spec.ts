@@ -4,6 +4,8 @@ import { tally, type DockerService, type DockerTask } from "./tally.ts";
 const NET = "m2j5ukvxgbymlhffft0qmx9g2";
 const OTHER = "ymmy36vpkes3mkx0144h932vw";
 
+const OURS = new Set([NET, OTHER]);
+
 const service = (id: string, name: string, ...vips: readonly (readonly [string, string])[]): DockerService => ({
   ID: id,
   Spec: { Name: name },
@@ -16,7 +18,7 @@ const task = (id: string, address: string, state = "running", desired = "running
   NetworksAttachments: [{ Network: { ID: network }, Addresses: [address] }],
 });
 const entriesOf = (network: string, services: readonly DockerService[], tasks: readonly DockerTask[]) =>
-  Object.fromEntries(tally(services, tasks).networks.get(network) ?? []);
+  Object.fromEntries(tally(services, tasks, OURS).networks.get(network) ?? []);
 
 it("a service's address leads to its tasks that run, in each of its networks", () => {
   const web = service("s1", "web", [NET, "10.78.0.2/24"], [OTHER, "10.79.0.2/24"]);
@@ -42,7 +44,7 @@ it("a service without a virtual address has no part in it: dnsrr, or one whose n
   const rr: DockerService = { ID: "s1", Spec: { Name: "rr" }, Endpoint: {} };
   const none: DockerService = { ID: "s2", Spec: { Name: "new" }, Endpoint: { VirtualIPs: null } };
   const empty = service("s3", "empty", [NET, ""]);
-  expect(tally([rr, none, empty], [task("s1", "10.78.0.4/24")]).networks.size).toBe(0);
+  expect(tally([rr, none, empty], [task("s1", "10.78.0.4/24")], OURS).networks.size).toBe(0);
 });
 
 it.each([
@@ -58,5 +60,20 @@ it.each([
     ...service("s1", "web", [NET, "10.78.0.2/24"]),
     ...(State !== undefined && { UpdateStatus: { State } }),
   };
-  expect(tally([web], tasks).isMoving).toBe(isMoving);
+  expect(tally([web], tasks, OURS).moving.length > 0).toBe(isMoving);
+});
+
+it("what moves without an address in a network of ours is of no interest", () => {
+  const tasks = [task("s1", "10.78.0.4/24", "pending"), task("s2", "10.78.0.5/24", "pending")];
+  const services = [service("s1", "web", [OTHER, "10.79.0.2/24"]), service("s2", "none")];
+  expect(tally(services, tasks, new Set([NET]))).toEqual({ networks: new Map(), moving: [] });
+});
+
+it("a task that is tried again and again takes the same steps each time, and one in another place others", () => {
+  const web = service("s1", "web", [NET, "10.78.0.2/24"]);
+  const moving = (Slot: number, state: string, address: string) =>
+    tally([web], [{ ...task("s1", address, state), Slot }], OURS).moving;
+  expect(moving(1, "starting", "10.78.0.4/24")).toEqual(moving(1, "starting", "10.78.0.5/24"));
+  expect(moving(1, "starting", "10.78.0.4/24")).not.toEqual(moving(2, "starting", "10.78.0.4/24"));
+  expect(moving(1, "starting", "10.78.0.4/24")).not.toEqual(moving(1, "preparing", "10.78.0.4/24"));
 });

@@ -13,6 +13,9 @@ export interface DockerService {
 
 /** As in the answer to `GET /tasks`. */
 export interface DockerTask {
+  /** Of a replicated service; one that is in another's place has the same. */
+  readonly Slot?: number;
+  readonly NodeID?: string;
   readonly ServiceID?: string;
   readonly DesiredState?: string;
   readonly Status?: { readonly State?: string };
@@ -23,19 +26,28 @@ export interface DockerTask {
 export interface Tally {
   /** By network, then by service, both by Docker's ids. */
   readonly networks: ReadonlyMap<string, ReadonlyMap<string, BalancedEntry>>;
-  /** Tasks are about to start or to be replaced: it will be another one in a moment. */
-  readonly isMoving: boolean;
+  /** Steps that tasks take before they run, and of updates: it will be another tally soon. A task that is tried anew takes the same ones. */
+  readonly moving: readonly string[];
 }
 
-/** Those with a virtual address in a network, with their tasks that run there: a task that has a health check runs once it is healthy. */
-export function tally(services: readonly DockerService[], tasks: readonly DockerTask[]): Tally {
+/**
+ * Those with a virtual address in a network, with their tasks that run there: a task that has a health check runs once it is healthy.
+ * @param own networks, by Docker's ids: what moves elsewhere is of no interest
+ */
+export function tally(
+  services: readonly DockerService[],
+  tasks: readonly DockerTask[],
+  own: ReadonlySet<string>,
+): Tally {
   const networks = new Map<string, Map<string, BalancedEntry>>();
+  const ids = new Set<string>();
   for (const { ID: id, Spec, Endpoint } of services) {
     const name = Spec?.Name;
     if (id === undefined || name === undefined) continue;
     for (const { NetworkID: network, Addr } of Endpoint?.VirtualIPs ?? []) {
       const vip = bare(Addr);
-      if (network === undefined || vip === undefined) continue;
+      if (network === undefined || vip === undefined || !own.has(network)) continue;
+      ids.add(id);
       const targets = tasks
         .filter((task) => task.ServiceID === id && isRunning(task))
         .flatMap((task) => addressesIn(task, network))
@@ -45,10 +57,17 @@ export function tally(services: readonly DockerService[], tasks: readonly Docker
     }
   }
   // One that is to be ready waits for the one in whose place it comes.
-  const isMoving =
-    tasks.some((task) => task.DesiredState === "ready" || (task.DesiredState === "running" && !isRunning(task))) ||
-    services.some(({ UpdateStatus }) => /ing$|started$/.test(UpdateStatus?.State ?? ""));
-  return { networks, isMoving };
+  const starting = tasks.filter(
+    (task) => task.DesiredState === "ready" || (task.DesiredState === "running" && !isRunning(task)),
+  );
+  const updating = services.filter(({ UpdateStatus }) => /ing$|started$/.test(UpdateStatus?.State ?? ""));
+  const steps = [
+    ...starting.map(({ ServiceID = "", Slot, NodeID, DesiredState, Status }) => {
+      return [ServiceID, String(Slot ?? NodeID), DesiredState, Status?.State] as const;
+    }),
+    ...updating.map(({ ID = "", UpdateStatus }) => [ID, "update", UpdateStatus?.State] as const),
+  ];
+  return { networks, moving: steps.filter(([id]) => ids.has(id)).map((step) => step.join(" ")) };
 }
 
 const isRunning = ({ DesiredState, Status }: DockerTask) => DesiredState === "running" && Status?.State === "running";

@@ -14,6 +14,7 @@ class Docker {
   /** Of the one service; none, and there is no service. */
   running: readonly string[] | undefined = ["10.78.0.4"];
   readonly asked: string[] = [];
+  state = "running";
   #streams: PromiseWithResolvers<undefined>[] = [];
 
   get(path: string): Promise<unknown> {
@@ -21,7 +22,7 @@ class Docker {
     if (path === "/info") return Promise.resolve({ Swarm: { NodeID: "n1", ControlAvailable: this.isManager } });
     if (path === "/nodes/n1") return Promise.resolve({ ManagerStatus: { Leader: this.leads } });
     const tasks = (this.running ?? []).map((address) => ({
-      ...{ ServiceID: "s1", DesiredState: "running", Status: { State: "running" } },
+      ...{ ServiceID: "s1", DesiredState: "running", Status: { State: this.state } },
       NetworksAttachments: [{ Network: { ID: NET }, Addresses: [`${address}/24`] }],
     }));
     if (path.startsWith("/tasks")) return Promise.resolve(tasks);
@@ -140,4 +141,38 @@ it("what was told goes with the network, and nothing is told of one that is not 
   docker.speak();
   await sleep(30);
   expect(memory.keys).toEqual([]);
+});
+
+it("looks often while a task takes new steps, and not for ever at one that takes none", async () => {
+  await watcher[Symbol.asyncDispose]();
+  const pace = { ...NEVER, moving: 5, settling: 100, steady: 1e6 };
+  docker.state = "preparing";
+  watcher = new SwarmWatcher({ api: docker, store: memory.connect("manager"), log: silentLogger, pace });
+  watcher.start();
+  await until(() => docker.asked.filter((path) => path === "/tasks").length > 2);
+  await sleep(300);
+  docker.asked.length = 0;
+  await sleep(50);
+  expect(docker.asked).toEqual([]);
+});
+
+it("keeps nothing of one look for the next", async () => {
+  await watcher[Symbol.asyncDispose]();
+  const race = Promise.race.bind(Promise);
+  const racers: unknown[] = [];
+  // A promise that never settles keeps a reaction for each race that it is in.
+  Promise.race = (all: Iterable<unknown>) => {
+    const each = [...all];
+    racers.push(...each);
+    return race(each);
+  };
+  try {
+    const pace = { ...NEVER, moving: 1, steady: 1 };
+    watcher = new SwarmWatcher({ api: docker, store: memory.connect("manager"), log: silentLogger, pace });
+    watcher.start();
+    await until(() => racers.length > 10);
+  } finally {
+    Promise.race = race;
+  }
+  expect(new Set(racers).size).toBe(racers.length);
 });

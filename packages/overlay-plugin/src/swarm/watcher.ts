@@ -3,10 +3,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "@portolan/sdk";
-import type { SharedStore } from "@portolan/state";
+import type { Entry, SharedStore } from "@portolan/state";
 import { asBalanced, asSwarmNetwork, balancedIn, balancedRoot, SWARM, type BalancedEntry } from "../cluster/keys.ts";
 import { unchanged } from "../cluster/unchanged.ts";
 import type { DockerApi } from "../names/docker-api.ts";
+import { Steps } from "./steps.ts";
 import { tally, type DockerService, type DockerTask } from "./tally.ts";
 
 export interface SwarmWatcherParts {
@@ -18,9 +19,9 @@ export interface SwarmWatcherParts {
 
 /** In milliseconds: between two looks. Docker has events of services, and none of their tasks. */
 export interface Pace {
-  /** While tasks start or are replaced. */
+  /** After an event, and after each step of tasks that start or are replaced. */
   readonly moving: number;
-  /** For so long after an event, too: what follows from it for the tasks, Docker says only later, and without an event. */
+  /** For so long: what follows from it for the tasks, Docker says only later, and without an event. */
   readonly settling: number;
   /** While nothing does. */
   readonly steady: number;
@@ -62,8 +63,10 @@ export class SwarmWatcher implements AsyncDisposable {
     const { signal } = this.#closing;
     while (!signal.aborted) {
       const attempt = new AbortController();
+      const end = () => attempt.abort();
+      signal.addEventListener("abort", end);
       try {
-        await this.#follow(AbortSignal.any([signal, attempt.signal]));
+        await this.#follow(attempt.signal);
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         const trouble = error instanceof Error ? error.message : String(error);
@@ -71,6 +74,7 @@ export class SwarmWatcher implements AsyncDisposable {
           this.#parts.log.warn(`cannot tell the nodes where services' addresses lead, and will try again: ${trouble}`);
         this.#trouble = trouble;
       } finally {
+        signal.removeEventListener("abort", end);
         attempt.abort();
       }
       await sleep(this.#pace.retry, undefined, { signal }).catch(() => undefined);
@@ -81,38 +85,49 @@ export class SwarmWatcher implements AsyncDisposable {
   async #follow(signal: AbortSignal): Promise<never> {
     const filters = JSON.stringify({ type: ["service", "node", "network"] });
     const events = await this.#parts.api.stream(`/events?filters=${encodeURIComponent(filters)}`, signal);
-    let heard = Promise.withResolvers<undefined>();
-    const listening = (async () => {
-      for await (const _event of events) heard.resolve(undefined);
-      throw new Error("Docker closed the stream of events");
+    let heard = Promise.withResolvers<"heard">();
+    const stream: { end?: Error } = {};
+    void (async () => {
+      try {
+        for await (const _event of events) heard.resolve("heard");
+        stream.end = new Error("Docker closed the stream of events");
+      } catch (error) {
+        stream.end = error instanceof Error ? error : new Error(String(error));
+      }
+      heard.resolve("heard");
     })();
-    listening.catch(() => undefined);
+    const steps = new Steps();
     let settled = 0;
     for (;;) {
       heard = Promise.withResolvers();
-      const pause = await this.#look(signal);
+      if (stream.end !== undefined) throw stream.end;
+      const moving = await this.#look(signal);
       this.#trouble = undefined;
-      const isSettling = this.#leads && performance.now() < settled;
-      const rest = sleep(isSettling ? Math.min(pause, this.#pace.moving) : pause, "rested", { signal });
-      if ((await Promise.race([heard.promise, listening, rest])) !== "rested")
-        settled = performance.now() + this.#pace.settling;
+      if (moving && steps.isNew(moving)) settled = performance.now() + this.#pace.settling;
+      const steady = moving ? this.#pace.steady : this.#pace.idle;
+      const pause = moving && performance.now() < settled ? Math.min(steady, this.#pace.moving) : steady;
+      // Of new promises only: one that lasts would keep something of each race.
+      if ((await Promise.race([heard.promise, sleep(pause, "rested", { signal })])) === "rested") continue;
+      settled = performance.now() + this.#pace.settling;
+      steps.forget();
     }
   }
 
-  /** @returns how long nothing is expected to change */
-  async #look(signal: AbortSignal): Promise<number> {
+  /** @returns what is about to change; undefined on a node that does not lead */
+  async #look(signal: AbortSignal): Promise<readonly string[] | undefined> {
     const { api } = this.#parts;
     const { Swarm } = (await api.get("/info", signal)) as {
       readonly Swarm?: { readonly NodeID?: string; readonly ControlAvailable?: boolean };
     };
     this.#leads = Swarm?.ControlAvailable === true && (await this.#isLeader(Swarm.NodeID ?? "", signal));
-    if (!this.#leads) return this.#pace.idle;
+    if (!this.#leads) return undefined;
     const wanted = encodeURIComponent(JSON.stringify({ "desired-state": ["running", "ready"] }));
     const services = (await api.get("/services", signal)) as readonly DockerService[];
     const tasks = (await api.get(`/tasks?filters=${wanted}`, signal)) as readonly DockerTask[];
-    const { networks, isMoving } = tally(services, tasks);
-    await this.#tell(networks);
-    return isMoving ? this.#pace.moving : this.#pace.steady;
+    const own = (await this.#parts.store.list(SWARM)).entries;
+    const { networks, moving } = tally(services, tasks, new Set(own.map(({ key }) => key.slice(SWARM.length))));
+    await this.#tell(own, networks);
+    return moving;
   }
 
   async #isLeader(node: string, signal: AbortSignal): Promise<boolean> {
@@ -123,9 +138,9 @@ export class SwarmWatcher implements AsyncDisposable {
   }
 
   /** Of networks that are ts-overlay's: others have no allocation. */
-  async #tell(wanted: ReadonlyMap<string, ReadonlyMap<string, BalancedEntry>>): Promise<void> {
+  async #tell(own: readonly Entry[], wanted: ReadonlyMap<string, ReadonlyMap<string, BalancedEntry>>): Promise<void> {
     const { store } = this.#parts;
-    for (const { key: network, value, revision } of (await store.list(SWARM)).entries) {
+    for (const { key: network, value, revision } of own) {
       const name = asSwarmNetwork(value)?.network;
       if (name === undefined) continue;
       const services = wanted.get(network.slice(SWARM.length)) ?? new Map<string, BalancedEntry>();
