@@ -166,7 +166,7 @@ export interface Stations {
   list(link: LinkHandle): Promise<readonly ListedStation[]>;
   /** In parts, as with neighbours, and each of the two tables says on its own which stations it has. */
   read(link: LinkHandle): Parts<ListedStation>;
-  /** Makes or replaces. @throws KernelError EAFNOSUPPORT when `via` is not of the link's family, ENODEV */
+  /** Makes or replaces. No frame changes it then. @throws KernelError EAFNOSUPPORT when `via` is not of the link's family, ENODEV */
   put(link: LinkHandle, station: Station): Promise<void>;
   /** False when neither had it. */
   remove(link: LinkHandle, mac: string): Promise<boolean>;
@@ -181,7 +181,7 @@ export interface Stations {
 export interface ListedStation {
   readonly mac: string;
   readonly via?: string;
-  /** The bridge of the link knows that it is there. */
+  /** The bridge of the link knows that it is there, whoever else sends from its address. */
   readonly bridged: boolean;
 }
 

@@ -16,8 +16,8 @@ export interface NeighbourEntry {
 
 /** Of an entry's state. */
 export const [NUD_REACHABLE, NUD_NOARP, NUD_PERMANENT] = [0x02, 0x40, 0x80];
-/** Of an entry's flags: the link's own table, and that of its master. */
-export const [NTF_SELF, NTF_MASTER] = [0x02, 0x04];
+/** Of an entry's flags: the link's own table, that of its master, and that no frame moves it to another port (Linux 4.20). */
+export const [NTF_SELF, NTF_MASTER, NTF_STICKY] = [0x02, 0x04, 0x40];
 
 /** struct ndmsg of rtnetlink(7): family, three bytes of padding, index, state, flags, type. */
 const NDMSG = 12;

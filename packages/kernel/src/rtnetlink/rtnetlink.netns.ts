@@ -1,4 +1,5 @@
 // What only a real kernel shows: its own words, the state behind our calls, and the defects of npm netlink kept at bay.
+import { setTimeout as sleep } from "node:timers/promises";
 import { MessageType, Protocol, rt } from "netlink";
 import { KernelError } from "../kernel-error.ts";
 import type { Kernel, Link } from "../kernel.ts";
@@ -143,6 +144,60 @@ inOwnNamespace("rtnetlink", () => {
       const query = { operation: "list stations of", device: "vx0", type: rt.MessageType.GETNEIGH, payload };
       const read = () => [...readTable({ ...query, decode: () => undefined })];
       expect(read).toThrow(/^list stations of vx0: EINVAL: Invalid values in header for fdb dump request$/);
+    });
+  });
+
+  describe("stations of a VXLAN link whose bridge learns", () => {
+    const [MAC, OTHER] = ["02:42:0a:28:00:05", "02:42:0a:28:00:06"];
+    let link: Link;
+    let liar: Link;
+    beforeEach(async () => {
+      await kernel.links.createBridge({ name: "pt-a", up: true });
+      const vxlan = { vni: 4242, local: "192.0.2.1", port: 4790 };
+      link = await kernel.links.createVxlan({ name: "vx0", vxlan, master: "pt-a", up: true });
+      await kernel.links.createVeth({ name: "pt-v", master: "pt-a", up: true, peer: { name: "pt-w" } });
+      await kernel.links.change("pt-w", { up: true });
+      liar = (await kernel.links.get("pt-w"))!;
+    });
+
+    /** A frame from each of the addresses comes in at the other port, until the bridge has learned the last. */
+    async function lie(): Promise<void> {
+      for (const end = Date.now() + 3_000; Date.now() < end;) {
+        for (const mac of [MAC, OTHER]) await kernel.neighbours.announce(liar, { address: "10.40.0.5", mac });
+        if (new RegExp(`${OTHER} dev pt-v `).test(await output("bridge fdb show"))) return;
+        await sleep(20);
+      }
+      throw new Error("the bridge has learned nothing");
+    }
+    const placesOf = async (mac: string) =>
+      (await output("bridge fdb show"))
+        .split("\n")
+        .filter((line) => line.startsWith(mac) && !line.includes(" self"))
+        .map((line) => line.split(" ")[2]);
+
+    it("stay where they are when somebody at another port sends from their address", async () => {
+      await kernel.stations.put(link, { mac: MAC, via: "192.0.2.2" });
+      await lie();
+      expect(await placesOf(MAC)).toEqual(["vx0"]);
+      expect(await placesOf(OTHER)).toEqual(["pt-v"]);
+      expect(await kernel.stations.list(link)).toEqual([{ mac: MAC, via: "192.0.2.2", bridged: true }]);
+    });
+
+    it("go there when somebody has sent from their address before", async () => {
+      await lie();
+      expect(await placesOf(MAC)).toEqual(["pt-v"]);
+      await kernel.stations.put(link, { mac: MAC, via: "192.0.2.2" });
+      await lie();
+      expect(await placesOf(MAC)).toEqual(["vx0"]);
+    });
+
+    it("are known as such that may be moved when somebody else has put them, and put again they stay", async () => {
+      await output(`bridge fdb add ${MAC} dev vx0 master self static dst 192.0.2.2`);
+      expect(await kernel.stations.list(link)).toEqual([{ mac: MAC, via: "192.0.2.2", bridged: false }]);
+      await kernel.stations.put(link, { mac: MAC, via: "192.0.2.2" });
+      expect(await kernel.stations.list(link)).toEqual([{ mac: MAC, via: "192.0.2.2", bridged: true }]);
+      await lie();
+      expect(await placesOf(MAC)).toEqual(["vx0"]);
     });
   });
 

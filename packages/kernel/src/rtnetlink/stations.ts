@@ -7,6 +7,7 @@ import {
   neighbourMessage,
   NTF_MASTER,
   NTF_SELF,
+  NTF_STICKY,
   NUD_NOARP,
   NUD_PERMANENT,
   NUD_REACHABLE,
@@ -48,7 +49,7 @@ export class RtStations implements Stations {
       if (entry.index !== index || (state & NUD_NOARP) === 0 || lladdr < 0) return undefined;
       if (isAnybody(bytes, lladdr)) return undefined;
       const mac = macText(bytes, lladdr);
-      if ((flags & NTF_SELF) === 0) return { mac, bridged: true };
+      if ((flags & NTF_SELF) === 0) return { mac, bridged: (flags & NTF_STICKY) !== 0 };
       return { mac, bridged: false, ...(dst >= 0 && { via: addressText(bytes.subarray(dst, dst + dstLength)) }) };
     };
     const query = { operation: "list stations of", device: name, type: GETNEIGH, payload, decode };
@@ -59,7 +60,8 @@ export class RtStations implements Stations {
     const operation = "put station on";
     const [lladdr, dst] = [macBytes(mac, operation, name), addressBytes(via)];
     // Reachable is what VXLAN wants to hear, and without ARP what keeps an entry from ageing.
-    const kind = { state: NUD_NOARP | NUD_REACHABLE, flags: NTF_SELF | NTF_MASTER };
+    // And without sticky, the bridge would move even a static one to the port where somebody else sends from its address.
+    const kind = { state: NUD_NOARP | NUD_REACHABLE, flags: NTF_SELF | NTF_MASTER | NTF_STICKY };
     const payload = neighbourMessage({ family: AF_BRIDGE, index, ...kind, lladdr, dst });
     const flags = FlagsNew.CREATE | FlagsNew.REPLACE;
     await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload, bulk: true });
