@@ -156,19 +156,19 @@ export interface Neighbours {
 
 export interface Station {
   readonly mac: string;
-  /** The address of the far end that frames to it go to. */
-  readonly via: string;
+  /** The address of the far end that frames to it go to; none behind a port that leads to no far ends, as a veth. */
+  readonly via?: string;
 }
 
-/** Which far end of a VXLAN link has which station, and for its bridge, that the station is behind that link. */
+/** Which far end of a VXLAN link has which station, and for a port's bridge, that the station is behind that port. */
 export interface Stations {
   /** Those that the link and its bridge agree on, and what only one of them has: `via` is missing, or `bridged` false. */
   list(link: LinkHandle): Promise<readonly ListedStation[]>;
   /** In parts, as with neighbours, and each of the two tables says on its own which stations it has. */
   read(link: LinkHandle): Parts<ListedStation>;
-  /** Makes or replaces. No frame changes it then. @throws KernelError EAFNOSUPPORT when `via` is not of the link's family, ENODEV */
+  /** Makes or replaces. No frame changes it then. @throws KernelError EAFNOSUPPORT when `via` is not of the link's family, ENODEV, without `via` ENOTSUP where there is no bridge */
   put(link: LinkHandle, station: Station): Promise<void>;
-  /** False when neither had it. */
+  /** Of a VXLAN link: behind another port it goes with the port. False when neither had it. */
   remove(link: LinkHandle, mac: string): Promise<boolean>;
   /** Addresses of the far ends that each get what is for all stations, or for one that the link does not know. */
   defaults(link: LinkHandle): Promise<readonly string[]>;

@@ -11,8 +11,8 @@ export interface FakeLink extends Mutable<Link> {
   addresses: string[];
   /** Permanent ones: MAC addresses by address. */
   readonly neighbours: Map<string, string>;
-  /** Far ends by MAC address. */
-  readonly stations: Map<string, string>;
+  /** Far ends by MAC address; undefined of what is behind a port that has none. */
+  readonly stations: Map<string, string | undefined>;
   /** Far ends that get what is for stations that it does not know. */
   readonly defaults: Set<string>;
   /** Of a link that hangs on the one whose index is `peer`. */

@@ -70,7 +70,10 @@ export class FakeStations implements Stations {
   async list(link: LinkHandle): Promise<readonly ListedStation[]> {
     await this.#host.enter("list stations of", link.name);
     const found = this.#host.linkByIndex(link.index);
-    return [...(found?.stations ?? [])].map(([mac, via]) => ({ mac, via, bridged: found?.master !== undefined }));
+    return [...(found?.stations ?? [])].map(([mac, via]) => ({
+      ...{ mac, bridged: found?.master !== undefined },
+      ...(via !== undefined && { via }),
+    }));
   }
 
   async *read(link: LinkHandle): AsyncGenerator<readonly ListedStation[]> {
@@ -87,9 +90,10 @@ export class FakeStations implements Stations {
     macBytes(mac, operation, link.name);
     await this.#host.enter(operation, link.name);
     const found = mustFind(this.#host, link, operation);
-    mustBeOfItsFamily(found, via, operation);
+    if (via !== undefined) mustBeOfItsFamily(found, via, operation);
+    else if (found.master === undefined) throw new KernelError({ operation, device: link.name, code: "ENOTSUP" });
     this.#host.step(`${operation} ${link.name}: ${mac}`);
-    found.stations.set(mac.toLowerCase(), canonical(via));
+    found.stations.set(mac.toLowerCase(), via === undefined ? undefined : canonical(via));
   }
 
   async remove(link: LinkHandle, mac: string): Promise<boolean> {

@@ -58,11 +58,12 @@ export class RtStations implements Stations {
 
   async put({ name, index }: LinkHandle, { mac, via }: Station): Promise<void> {
     const operation = "put station on";
-    const [lladdr, dst] = [macBytes(mac, operation, name), addressBytes(via)];
+    const lladdr = macBytes(mac, operation, name);
     // Reachable is what VXLAN wants to hear, and without ARP what keeps an entry from ageing.
     // And without sticky, the bridge would move even a static one to the port where somebody else sends from its address.
-    const kind = { state: NUD_NOARP | NUD_REACHABLE, flags: NTF_SELF | NTF_MASTER | NTF_STICKY };
-    const payload = neighbourMessage({ family: AF_BRIDGE, index, ...kind, lladdr, dst });
+    const [state, bridged] = [NUD_NOARP | NUD_REACHABLE, NTF_MASTER | NTF_STICKY];
+    const where = via === undefined ? { flags: bridged } : { flags: bridged | NTF_SELF, dst: addressBytes(via) };
+    const payload = neighbourMessage({ family: AF_BRIDGE, index, state, lladdr, ...where });
     const flags = FlagsNew.CREATE | FlagsNew.REPLACE;
     await this.#requests.send({ operation, device: name, type: NEWNEIGH, flags, payload, bulk: true });
   }

@@ -66,6 +66,17 @@ export function vxlanContract(kernel: () => Kernel): void {
       expect(await stations.list(link)).toEqual([]);
     });
 
+    it("are behind other ports of the bridge as well, and then the bridge alone is told", async () => {
+      const { links, stations } = kernel();
+      const port = await links.createVeth({ name: "pt-v", up: true, peer: { name: "pt-w" } });
+      await expect(stations.put(port, { mac: MAC })).rejects.toMatchObject({ code: "ENOTSUP" });
+      await links.change("pt-v", { master: "pt-a" });
+      for (let time = 0; time < 2; time += 1) await stations.put(port, { mac: MAC });
+      expect(await stations.list(port)).toEqual([{ mac: MAC, bridged: true }]);
+      expect(await stations.list(link)).toEqual([]);
+      await links.remove("pt-v");
+    });
+
     it("lose the neighbours, not the stations, when the link goes down", async () => {
       const { links, neighbours, stations } = kernel();
       await neighbours.put(link, { address: "10.40.0.5", mac: MAC });

@@ -175,11 +175,14 @@ export class Mesh implements AsyncDisposable {
   async #bringLink(addresses: readonly string[]): Promise<void> {
     const { kernel, network, host } = this.#parts;
     const { id, mtu } = network;
-    const [port, far, alias] = [meshPortName(id), meshName(id), aliasOf(id)];
-    if (!(await kernel.links.get(port))) {
-      const peer = { name: far, mac: meshMac(network.name, host) };
-      await kernel.links.createVeth({ name: port, alias, master: bridgeName(id), up: true, mtu, peer });
+    const [port, far, mac, alias] = [meshPortName(id), meshName(id), meshMac(network.name, host), aliasOf(id)];
+    let near = await kernel.links.get(port);
+    if (!near) {
+      const peer = { name: far, mac };
+      near = await kernel.links.createVeth({ name: port, alias, master: bridgeName(id), up: true, mtu, peer });
     }
+    // It hardly ever sends: the bridge would forget it after five minutes, and give all containers the answers to one.
+    await kernel.stations.put(near, { mac });
     for (const [path, value] of [
       // The network is behind its bridge, and answers come in here.
       [`net/ipv4/conf/${far}/rp_filter`, "2"],
