@@ -94,4 +94,15 @@ inOwnNamespace("the host's own address in a network with published ports", () =>
     await mesh.compare();
     expect(await known()).toEqual([{ mac: MAC, bridged: true }]);
   });
+
+  it("is behind the bridge again when others took that away", async () => {
+    const [bridge, port] = [bridgeName(ID), meshPortName(ID)];
+    await kernel.links.remove(bridge);
+    const { index } = await kernel.links.createBridge({ name: bridge, up: true });
+    await mesh.compare();
+    expect(mesh.state).not.toHaveProperty("trouble");
+    const near = await kernel.links.get(port);
+    expect(near).toMatchObject({ master: index });
+    expect(near && (await kernel.stations.list(near))).toEqual([{ mac: MAC, bridged: true }]);
+  });
 });
