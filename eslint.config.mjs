@@ -7,6 +7,7 @@ const PROCESSES = {
   message: "No process is spawned on a request path; packages/kernel/src/process.ts is the one place that may.",
 };
 const not = (name, why) => ({ group: [name, `${name}/*`], message: why });
+const ports = not("@portolan/ports", "Published ports are built on this, not the other way round.");
 const plugins = ["bridge", "macvlan", "overlay", "ipam"].map((name) =>
   not(`@portolan/${name}-plugin`, "A plugin is used through its socket, never imported."),
 );
@@ -37,16 +38,31 @@ export default tseslint.config(
       PROCESSES,
       not("@portolan/kernel", "The SDK knows the protocol, not Linux."),
       not("@portolan/state", "The SDK knows the protocol, not where records are kept."),
+      ports,
       ...plugins,
     ),
   },
   {
     files: ["packages/kernel/**", "packages/state/**"],
-    rules: imports(PROCESSES, not("@portolan/sdk", "This package knows nothing of Docker's protocol."), ...plugins),
+    rules: imports(
+      PROCESSES,
+      not("@portolan/sdk", "This package knows nothing of Docker's protocol."),
+      ports,
+      ...plugins,
+    ),
   },
   {
     files: ["packages/state/**"],
-    rules: imports(NETLINK, PROCESSES, not("@portolan/sdk", "No protocol here."), ...plugins),
+    rules: imports(NETLINK, PROCESSES, not("@portolan/sdk", "No protocol here."), ports, ...plugins),
+  },
+  {
+    files: ["packages/ports/**"],
+    rules: imports(
+      NETLINK,
+      PROCESSES,
+      not("@portolan/state", "Each driver has its own records, of which ports are a part."),
+      ...plugins,
+    ),
   },
   { files: ["packages/*-plugin/**"], rules: imports(NETLINK, PROCESSES, ...plugins) },
   {
@@ -56,7 +72,7 @@ export default tseslint.config(
   {
     files: ["e2e/**", "bench/**"],
     rules: imports(
-      ...["sdk", "kernel", "state"].map((name) => not(`@portolan/${name}`, "Tests use what a user has.")),
+      ...["sdk", "kernel", "state", "ports"].map((name) => not(`@portolan/${name}`, "Tests use what a user has.")),
       ...plugins,
     ),
   },

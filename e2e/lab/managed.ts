@@ -1,7 +1,7 @@
 // Managed plugins for the suites: made as a user makes them, pushed to a registry on a host, installed from there.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { must } from "./command.ts";
@@ -63,7 +63,7 @@ export async function makePreviousPlugin(made: Made): Promise<Told> {
     await mkdir(join(sources, "node_modules/@portolan"), { recursive: true });
     const unpack = `git -C "$0" archive HEAD~1 packages plugin-configs | tar -x -C "$1"`;
     await must(["sh", "-c", unpack, repository, sources]);
-    for (const name of ["kernel", "sdk", "state"]) {
+    for (const name of await readdir(join(sources, "packages"))) {
       await symlink(join(sources, "packages", name), join(sources, "node_modules/@portolan", name));
     }
   }

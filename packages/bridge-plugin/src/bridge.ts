@@ -1,13 +1,14 @@
 // Puts the parts together: one host's bridge networks, on whichever kernel and store.
 import type { Kernel } from "@portolan/kernel";
+import { Ports } from "@portolan/ports";
 import { endpointLock, KeyedLocks, type Logger, type Metrics, type Patience } from "@portolan/sdk";
 import type { Store } from "@portolan/state";
 import { BridgeDriver } from "./driver.ts";
 import { Firewall } from "./firewall.ts";
 import { FurtherBridges } from "./further-bridges.ts";
 import { FirewallGuard } from "./guard.ts";
+import { portName } from "./naming.ts";
 import type { Places } from "./places.ts";
-import { Ports } from "./ports.ts";
 import { Reconciler } from "./reconcile.ts";
 import { Records } from "./records.ts";
 import { Removal } from "./removal.ts";
@@ -39,7 +40,7 @@ export async function openBridge({ kernel, store, log, metrics, patience, places
   const records = await Records.load(store);
   const locks = new KeyedLocks((ms) => metrics?.lockWaited(ms));
   const firewall = new Firewall(kernel.nftables);
-  const ports = new Ports({ kernel, firewall, records, locks, log });
+  const ports = new Ports({ kernel, firewall, records, locks, log, linkOf: portName, command: "ts-bridge ports" });
   const further = new FurtherBridges({ kernel, firewall, records, locks, log, places });
   const removal = new Removal({ kernel, firewall, records, ports, further, log, metrics });
   const guard = new FirewallGuard({ kernel, firewall, records, locks, log });

@@ -1,6 +1,9 @@
 // The protocol's verbs, in protocol order: plan, intent, apply, commit, reply.
 import { ensureForwarding, isKernelError, type Kernel } from "@portolan/kernel";
+import { planPorts, type Ports } from "@portolan/ports";
 import {
+  besideSignal,
+  lockBeside,
   networkLock,
   Undo,
   type CallContext,
@@ -24,7 +27,7 @@ import { applyEndpoint, applyNetwork } from "./apply.ts";
 import type { Firewall } from "./firewall.ts";
 import type { FurtherBridges } from "./further-bridges.ts";
 import { endpointLayout, networkLayout } from "./layout.ts";
-import { allNetworksLock, besideSignal, lockBeside } from "./lock-keys.ts";
+import { allNetworksLock } from "./lock-keys.ts";
 import type { FirewallGuard } from "./guard.ts";
 import { furtherBridgeName, hasNameOfItsOwn, idInAlias } from "./naming.ts";
 import { openElements, planOpenPorts, translatedAddresses } from "./open-ports.ts";
@@ -40,8 +43,6 @@ import {
   type Suspect,
 } from "./plan.ts";
 import { planGateways } from "./plan-subnets.ts";
-import { planPorts } from "./ports-plan.ts";
-import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records, UplinkRecord } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import { giveUplinkBack, lookAtUplink, takeUplink } from "./uplink.ts";

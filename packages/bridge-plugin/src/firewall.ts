@@ -1,6 +1,7 @@
 // Our nftables table: rules that are written once, and sets in which each network has a few elements.
 import { isDeepStrictEqual } from "node:util";
 import { isKernelError, type KernelError, type Nftables } from "@portolan/kernel";
+import { HAIRPIN_RULES, LEADING_CHAINS, PORT_MAPS, PORT_SETS } from "@portolan/ports";
 import { ANTISPOOF_RULES, ANTISPOOF_SETS, ANTISPOOF_TABLE, PUBLISHED_MARK, RETURNING_MARK } from "./antispoof.ts";
 import type { Element } from "./layout.ts";
 
@@ -24,20 +25,13 @@ const SETS: readonly (readonly [name: string, properties: string])[] = [
   ["trusted6", "typeof iifname . ip6 daddr . meta l4proto . th dport"],
   ["docker", "typeof iifname"],
   ["untracked", "typeof iifname"],
-  ["hairpin4", "typeof ip saddr . ip daddr"],
-  ["hairpin6", "typeof ip6 saddr . ip6 daddr"],
+  ...PORT_SETS,
 ];
-/**
- * From a subnet to the address that the world sees; from where a published port is asked for to the container: at any
- * address of this host, or at one.
- */
+/** From a subnet to the address that the world sees; from where a published port is asked for to the container. */
 const MAPS: readonly (readonly [name: string, properties: string])[] = [
   ["source4", "typeof ip saddr : ip saddr; flags interval"],
   ["source6", "typeof ip6 saddr : ip6 saddr; flags interval"],
-  ["published4", "typeof meta l4proto . th dport : ip daddr . th dport"],
-  ["published6", "typeof meta l4proto . th dport : ip6 daddr . th dport"],
-  ["publishedAt4", "typeof ip daddr . meta l4proto . th dport : ip daddr . th dport"],
-  ["publishedAt6", "typeof ip6 daddr . meta l4proto . th dport : ip6 daddr . th dport"],
+  ...PORT_MAPS,
 ];
 
 /**
@@ -75,29 +69,13 @@ const RULES = `
     iifname @bridges ip daddr 127.0.0.0/8 drop comment "route_localnet would let containers in"
     iifname @bridges ip saddr 127.0.0.0/8 drop
   }
-  chain prerouting {
-    type nat hook prerouting priority -100; policy accept;
-    ip daddr 127.0.0.0/8 return comment "what is published on loopback is for this host alone"
-    jump published
-  }
-  chain output {
-    type nat hook output priority -100; policy accept;
-    jump published
-  }
-  chain published {
-    ip6 daddr { ::1, fe80::/10 } return comment "no reply would find back; a relay of the driver serves these"
-    meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @published4
-    meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . th dport map @published6
-    dnat ip to ip daddr . meta l4proto . th dport map @publishedAt4
-    dnat ip6 to ip6 daddr . meta l4proto . th dport map @publishedAt6
-  }
+${LEADING_CHAINS.slice(1)}
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
     ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "no container can answer to this host's loopback"
     iifname . oifname @within ct status dnat masquerade comment "or the answer would go straight to the neighbour"
     meta mark ${RETURNING_MARK} masquerade comment "the same within a further bridge, with br_netfilter"
-    ip saddr . ip daddr @hairpin4 masquerade comment "a container that asks for its own port, with br_netfilter"
-    ip6 saddr . ip6 daddr @hairpin6 masquerade
+${HAIRPIN_RULES.slice(1)}
     oifname != @bridges snat ip to ip saddr map @source4
     oifname != @bridges snat ip6 to ip6 saddr map @source6
     ip saddr @masquerade4 oifname != @bridges masquerade

@@ -1,5 +1,6 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
 import { dockersAmong, type Kernel, type RulesetChange } from "@portolan/kernel";
+import { portElements } from "@portolan/ports";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
 import { ANTISPOOF_TABLE, antispoofElements, portPlaceElements } from "./antispoof.ts";
 import { TABLE, type Firewall } from "./firewall.ts";
@@ -8,7 +9,6 @@ import { allNetworksLock } from "./lock-keys.ts";
 import { BRIDGE_PREFIX, hasNameOfItsOwn } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
 import { furtherInUse } from "./places.ts";
-import { portElements } from "./port-elements.ts";
 import type { Records } from "./records.ts";
 
 export interface GuardParts {

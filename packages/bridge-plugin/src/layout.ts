@@ -1,5 +1,6 @@
 // What should exist in the kernel for a record. Pure; requests and reconciling apply the same layouts.
 import type { BridgeSpec, Limits, VethSpec } from "@portolan/kernel";
+import type { PortElement } from "@portolan/ports";
 import {
   aliasOf,
   bridgeMac,
@@ -34,12 +35,7 @@ export interface Element {
     | "open6"
     | "trusted4"
     | "trusted6"
-    | "published4"
-    | "published6"
-    | "publishedAt4"
-    | "publishedAt6"
-    | "hairpin4"
-    | "hairpin6"
+    | PortElement["set"]
     | "untracked"
     | "deaf"
     | "returns"

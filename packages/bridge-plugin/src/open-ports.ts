@@ -1,17 +1,16 @@
 // Ports that are reached at a container's own address: published ones, where there is no NAT or for links that are trusted.
+import { isPortProtocol } from "@portolan/ports";
 import type { PortBinding } from "@portolan/sdk";
 import type { Element } from "./layout.ts";
-import type { EndpointRecord, NetworkRecord, OpenPort, PortProtocol } from "./records.ts";
-
-const PROTOCOLS: readonly unknown[] = ["tcp", "udp", "sctp"] satisfies readonly PortProtocol[];
+import type { EndpointRecord, NetworkRecord, OpenPort } from "./records.ts";
 
 /** Each port once, in a constant order; none where nobody may use it. */
 export function planOpenPorts(bindings: readonly PortBinding[], network: NetworkRecord): readonly OpenPort[] {
   const { internal, trusted, subnets } = network;
   if (internal || (trusted === undefined && subnets.every(({ mode }) => mode !== "routed"))) return [];
-  const ports = bindings
-    .filter(({ protocol }) => PROTOCOLS.includes(protocol))
-    .map(({ protocol, containerPort }): OpenPort => ({ protocol: protocol as PortProtocol, containerPort }));
+  const ports = bindings.flatMap(({ protocol, containerPort }): readonly OpenPort[] =>
+    isPortProtocol(protocol) ? [{ protocol, containerPort }] : [],
+  );
   const once = new Map(ports.map((port) => [`${port.protocol} ${port.containerPort}`, port]));
   return [...once.values()].toSorted(
     (one, other) => one.containerPort - other.containerPort || one.protocol.localeCompare(other.protocol),

@@ -1,13 +1,13 @@
 // `ts-bridge purge`: takes back everything this driver ever made on the host, with records or without.
 import { join } from "node:path";
 import { openKernel, type Kernel } from "@portolan/kernel";
+import { Ports } from "@portolan/ports";
 import { KeyedLocks, PluginError, silentLogger, type Command } from "@portolan/sdk";
 import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { Firewall } from "./firewall.ts";
 import { FurtherBridges } from "./further-bridges.ts";
-import { BRIDGE_PREFIX, idInAlias } from "./naming.ts";
-import { Ports } from "./ports.ts";
+import { BRIDGE_PREFIX, idInAlias, portName } from "./naming.ts";
 import { Records, schema } from "./records.ts";
 import { Removal } from "./removal.ts";
 
@@ -44,7 +44,7 @@ async function forgetAll(kernel: Kernel, firewall: Firewall, stateDir: string): 
   await using _store = store;
   const records = await Records.load(store);
   const parts = { kernel, firewall, records, locks: new KeyedLocks(), log: silentLogger };
-  const ports = new Ports(parts);
+  const ports = new Ports({ ...parts, linkOf: portName, command: "ts-bridge ports" });
   const removal = new Removal({ ...parts, ports, further: new FurtherBridges(parts) });
   for (const network of records.networks) await removal.network(network);
   const stuck = removal.pending.map(({ id, trouble }) => `${id.slice(0, 12)} (${trouble ?? "no reason known"})`);

@@ -1,5 +1,6 @@
 // Compares what we promised with what the kernel has, and mends the difference: at the start, and now and then afterwards.
 import type { Kernel, Link } from "@portolan/kernel";
+import { letHairpin, type Ports } from "@portolan/ports";
 import {
   endpointLock,
   networkLock,
@@ -22,7 +23,6 @@ import { endpointLayout, furtherLayout, networkLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
 import { idInAlias, limiterName, portName } from "./naming.ts";
 import { furtherInUse } from "./places.ts";
-import { letHairpin, type Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import { isTaken, takeUplink } from "./uplink.ts";
@@ -170,7 +170,7 @@ export class Reconciler implements AsyncDisposable {
         // A link that has gone went with its container; a new one would have nobody at its other end.
         if (endpoint.progress !== "made" || !links.has(portName(endpoint.id))) continue;
         await applyEndpoint(kernel, firewall, endpointLayout(endpoint, network), undo);
-        if (endpoint.ports) await letHairpin(kernel, endpoint);
+        if (endpoint.ports) await letHairpin(kernel, portName(endpoint.id));
       }
       // Last: without the LAN the network still serves its containers.
       if (network.uplink) await takeUplink(kernel, network, network.uplink);

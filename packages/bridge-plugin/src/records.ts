@@ -1,4 +1,5 @@
 // What we have promised, durable, with a copy in memory so that a plan can look at all of it at once.
+import type { PortProtocol, PortRecord } from "@portolan/ports";
 import type { EndpointId, Family, NetworkId, RateLimits } from "@portolan/sdk";
 import { Mirror, type Schema, type Store } from "@portolan/state";
 import type { GatewayMode } from "./options.ts";
@@ -77,17 +78,6 @@ export interface NetworkRecord {
   readonly trouble?: string;
 }
 
-export type PortProtocol = "tcp" | "udp" | "sctp";
-
-export interface PortRecord {
-  readonly protocol: PortProtocol;
-  readonly containerPort: number;
-  /** `0.0.0.0` and `::` are all of their family. */
-  readonly hostAddresses: readonly string[];
-  /** The same on all of them. */
-  readonly hostPort: number;
-}
-
 /** A port of the container's own. */
 export interface OpenPort {
   readonly protocol: PortProtocol;
@@ -157,6 +147,14 @@ export class Records {
 
   putEndpoint(record: EndpointRecord): Promise<void> {
     return this.#endpoints.put(record);
+  }
+
+  /** @param ports undefined for none */
+  async putPorts(id: EndpointId, ports: readonly PortRecord[] | undefined): Promise<void> {
+    const endpoint = this.endpoint(id);
+    if (!endpoint) return;
+    const { ports: _before, ...rest } = endpoint;
+    await this.putEndpoint({ ...rest, ...(ports && { ports }) });
   }
 
   forgetNetwork(id: NetworkId): Promise<void> {

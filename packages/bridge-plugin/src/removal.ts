@@ -1,5 +1,6 @@
 // Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
 import type { Kernel } from "@portolan/kernel";
+import type { Ports } from "@portolan/ports";
 import { PluginError, type Logger, type EndpointId, type Metrics, type NetworkId } from "@portolan/sdk";
 import { antispoofElements, portPlaceElements } from "./antispoof.ts";
 import { removeLink, removeNetwork } from "./apply.ts";
@@ -8,7 +9,6 @@ import type { FurtherBridges } from "./further-bridges.ts";
 import { networkLayout } from "./layout.ts";
 import { aliasOf, bridgeMac, bridgeName, idInAlias, limiterName, portName } from "./naming.ts";
 import { openElements } from "./open-ports.ts";
-import type { Ports } from "./ports.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import { giveUplinkBack } from "./uplink.ts";
 

@@ -1,9 +1,9 @@
 // What `GET /status` on the admin socket tells: promises beside what became of them.
+import type { Ports } from "@portolan/ports";
 import { TABLE } from "./firewall.ts";
 import type { FirewallGuard } from "./guard.ts";
 import { furtherBridgeName, peerName, portName } from "./naming.ts";
 import { furtherInUse } from "./places.ts";
-import type { Ports } from "./ports.ts";
 import type { Reconciler } from "./reconcile.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";

@@ -107,6 +107,14 @@ export { Undo, UndoError } from "./undo.ts";
 export { unknownEndpoint, unknownNetwork } from "./unknown-ids.ts";
 export { Cidr, parseMac, shortId, stationMac } from "./values.ts";
 export type { EndpointId, Family, Mac, NetworkId, PoolId } from "./values.ts";
-export { endpointLock, networkLock, nodesLock, poolLock, poolsLock } from "./wire/lock-keys.ts";
+export {
+  besideSignal,
+  endpointLock,
+  lockBeside,
+  networkLock,
+  nodesLock,
+  poolLock,
+  poolsLock,
+} from "./wire/lock-keys.ts";
 export type { Drivers } from "./wire/plugin-verbs.ts";
 export type { LockRequest } from "./wire/verb.ts";

@@ -2,7 +2,7 @@
 import { Cidr } from "@portolan/sdk";
 import { DriverCalls, endpointId, networkId, noPorts } from "@portolan/sdk/testing";
 import type { BridgeDriver } from "../driver.ts";
-import { bindings } from "./bindings.ts";
+import { bindings } from "@portolan/ports/testing";
 
 export { endpointId, networkId };
 

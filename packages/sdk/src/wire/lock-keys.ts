@@ -32,3 +32,27 @@ export function poolLock(pool: PoolId): readonly LockRequest[] {
 export function nodesLock(): readonly LockRequest[] {
   return [{ key: "nodes", mode: "exclusive" }];
 }
+
+interface Place {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+}
+
+/**
+ * Alone with `other`, for a call that has the lock of endpoint `own`. Two calls may come to want each other's, so whoever
+ * takes it must not wait for long: see `besideSignal`.
+ */
+export function lockBeside(own: Place, other: Place): readonly LockRequest[] {
+  const locks = endpointLock(other.network, other.id);
+  // The network of both is ours already, and somebody may be waiting for it who lets nobody past.
+  return other.network === own.network ? locks.slice(1) : locks;
+}
+
+/** Removing a dead endpoint takes some 20 ms. */
+const BESIDE_MS = 2_000;
+
+/** Ends the waiting for a lock of `lockBeside`. */
+export function besideSignal(call?: AbortSignal): AbortSignal {
+  const patience = AbortSignal.timeout(BESIDE_MS);
+  return call ? AbortSignal.any([call, patience]) : patience;
+}

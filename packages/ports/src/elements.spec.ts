@@ -1,5 +1,5 @@
 // What becomes of a published port: an element of a map, a relay, or both.
-import { portElements, portLayout } from "./port-elements.ts";
+import { portElements, portLayout } from "./elements.ts";
 import type { PortRecord } from "./records.ts";
 
 const V4 = { addresses: ["10.40.0.2/24"] };

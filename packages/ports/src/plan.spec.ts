@@ -1,5 +1,5 @@
 // Which ports are wished for, on which addresses, in which order.
-import { planPorts, satisfies, type HostConditions } from "./ports-plan.ts";
+import { planPorts, satisfies, type HostConditions } from "./plan.ts";
 import { bindings } from "./testing/bindings.ts";
 
 const V4 = { addresses: ["10.40.0.2/24"] };

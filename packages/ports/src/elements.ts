@@ -1,7 +1,13 @@
 // What a published port is in the firewall's maps, and what has to be relayed since no map can lead it.
 import type { RelayTarget } from "@portolan/kernel";
-import type { Element } from "./layout.ts";
-import type { EndpointRecord, PortRecord } from "./records.ts";
+import type { PortRecord, PublishingEndpoint } from "./records.ts";
+
+/** An element of one of the firewall's sets and maps, see `PORT_SETS` and `PORT_MAPS`. */
+export interface PortElement {
+  readonly set: "published4" | "published6" | "publishedAt4" | "publishedAt6" | "hairpin4" | "hairpin6";
+  /** In nft's language. */
+  readonly text: string;
+}
 
 interface PortRelay {
   /** The reserved host address to serve. */
@@ -10,23 +16,23 @@ interface PortRelay {
 }
 
 export interface PortLayout {
-  readonly elements: readonly Element[];
+  readonly elements: readonly PortElement[];
   readonly relays: readonly PortRelay[];
 }
 
 /** All ports of an endpoint as elements. */
-export function portElements(endpoint: Pick<EndpointRecord, "addresses" | "ports">): readonly Element[] {
+export function portElements(endpoint: Pick<PublishingEndpoint, "addresses" | "ports">): readonly PortElement[] {
   const ports = endpoint.ports ?? [];
   const elements = ports.flatMap((port) => portLayout(port, endpoint).elements);
   // Two ports of one container share its own way back to itself.
   return [...new Map(elements.map((element) => [`${element.set} ${element.text}`, element])).values()];
 }
 
-export function portLayout(port: PortRecord, { addresses }: Pick<EndpointRecord, "addresses">): PortLayout {
+export function portLayout(port: PortRecord, { addresses }: Pick<PublishingEndpoint, "addresses">): PortLayout {
   const { protocol, containerPort, hostPort } = port;
   const bare = addresses.map((address) => address.replace(/\/.*/, ""));
   const own = { 4: bare.find((address) => !address.includes(":")), 6: bare.find((address) => address.includes(":")) };
-  const elements: Element[] = [];
+  const elements: PortElement[] = [];
   const relays: PortRelay[] = [];
   for (const address of port.hostAddresses) {
     const family = address.includes(":") ? 6 : 4;

@@ -1,8 +1,8 @@
 // From the port bindings of a container to what shall be reserved, in which order. Pure; what the host refuses comes later.
 import { PluginError, type PortBinding } from "@portolan/sdk";
 import ipaddr from "ipaddr.js";
-import { isOfOneLink } from "./port-elements.ts";
-import type { EndpointRecord, PortProtocol, PortRecord } from "./records.ts";
+import { isOfOneLink } from "./elements.ts";
+import { isPortProtocol, type PortProtocol, type PortRecord, type PublishingEndpoint } from "./records.ts";
 
 /** One binding, with its host addresses decided and its host port still open. */
 export interface PortWish {
@@ -31,12 +31,10 @@ export interface PortsPlan {
   readonly skipped: readonly string[];
 }
 
-const PROTOCOLS: readonly unknown[] = ["tcp", "udp", "sctp"] satisfies readonly PortProtocol[];
-
 /** @throws PluginError for a binding that nobody could serve */
 export function planPorts(
   bindings: readonly PortBinding[],
-  { addresses }: Pick<EndpointRecord, "addresses">,
+  { addresses }: Pick<PublishingEndpoint, "addresses">,
   conditions: HostConditions,
 ): PortsPlan {
   const hasIPv4 = addresses.some((address) => !address.includes(":"));
@@ -66,7 +64,7 @@ export function planPorts(
 }
 
 function protocolOf({ protocol, containerPort }: PortBinding): PortProtocol {
-  if (PROTOCOLS.includes(protocol)) return protocol as PortProtocol;
+  if (isPortProtocol(protocol)) return protocol;
   throw new PluginError(`port ${containerPort}/${protocol}: unknown protocol`, { hint: "Publish tcp, udp or sctp." });
 }
 

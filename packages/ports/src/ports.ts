@@ -1,22 +1,39 @@
 // Published ports: reserved with sockets, recorded, led to the container by the firewall's maps, and taken back.
 import { isKernelError, type Kernel, type PortReservation } from "@portolan/kernel";
-import { PluginError, Undo, type EndpointId, type KeyedLocks, type Logger } from "@portolan/sdk";
-import type { Firewall } from "./firewall.ts";
+import {
+  besideSignal,
+  lockBeside,
+  PluginError,
+  Undo,
+  type EndpointId,
+  type KeyedLocks,
+  type Logger,
+} from "@portolan/sdk";
+import { refusal, rivalsOf, type Holders } from "./conflicts.ts";
+import { portElements, portLayout, type PortElement } from "./elements.ts";
 import { FreePorts } from "./free-ports.ts";
-import { besideSignal, lockBeside } from "./lock-keys.ts";
-import { portName } from "./naming.ts";
-import { refusal, rivalsOf } from "./port-conflicts.ts";
-import { portElements, portLayout } from "./port-elements.ts";
-import { satisfies, type PortWish } from "./ports-plan.ts";
-import type { EndpointRecord, PortRecord, Records } from "./records.ts";
+import { satisfies, type PortWish } from "./plan.ts";
+import type { PortRecord, PortRecords, PublishingEndpoint } from "./records.ts";
+
+/** A driver's table, as far as ports go. Elements that are there already, or gone, are no error. */
+interface PortMaps {
+  /** For what is recorded already: a table that is gone comes back with all that the records tell. */
+  publish(elements: readonly PortElement[]): Promise<void>;
+  /** For what is recorded no longer. */
+  withdraw(elements: readonly PortElement[]): Promise<void>;
+}
 
 export interface PortsParts {
   readonly kernel: Kernel;
-  readonly firewall: Firewall;
-  readonly records: Records;
+  readonly firewall: PortMaps;
+  readonly records: PortRecords;
   /** The server's: an endpoint whose ports are taken away must not be anybody else's work. */
   readonly locks: KeyedLocks;
   readonly log: Logger;
+  /** An endpoint's port of the bridge: gone when its container is. */
+  readonly linkOf: (endpoint: EndpointId) => string;
+  readonly command: Holders["command"];
+  readonly holderOf?: Holders["holderOf"];
 }
 
 interface Held {
@@ -46,7 +63,7 @@ export class Ports {
    * All of them or none. What is published already stays as it is.
    * @throws PluginError in Docker's words when a port can't be had
    */
-  async publish(endpoint: EndpointRecord, wishes: readonly PortWish[]): Promise<void> {
+  async publish(endpoint: PublishingEndpoint, wishes: readonly PortWish[]): Promise<void> {
     const { id, ports: before = [] } = endpoint;
     if (before.length > 0 && satisfies(before, wishes)) {
       await this.#holdAgain(endpoint);
@@ -57,8 +74,7 @@ export class Ports {
     if (wishes.length === 0) return;
     await using undo = new Undo();
     const held = await this.#reserveAll(endpoint, wishes, undo);
-    const { ports: _none, ...rest } = this.#parts.records.endpoint(id) ?? endpoint;
-    const record = { ...rest, ports: held.map(({ port }) => port) };
+    const record = { ...endpoint, ports: held.map(({ port }) => port) };
     await this.#lead(record, undo);
     for (const each of held) await startRelays(each, record);
     this.#held.set(id, held);
@@ -71,11 +87,10 @@ export class Ports {
     const { firewall, records } = this.#parts;
     const endpoint = records.endpoint(id);
     if (endpoint?.ports) {
-      const { ports, ...rest } = endpoint;
       // First the record: whoever installs the whole table meanwhile no longer finds the ports.
-      await records.putEndpoint(rest);
+      await records.putPorts(id, undefined);
       await firewall.withdraw(portElements(endpoint));
-      await this.#forgetFlows(ports);
+      await this.#forgetFlows(endpoint.ports);
     }
     for (const { reservation } of this.#held.get(id) ?? []) reservation[Symbol.dispose]();
     this.#held.delete(id);
@@ -83,7 +98,7 @@ export class Ports {
   }
 
   /** Endpoints with recorded ports that this process does not hold: at the start, or since somebody else has one. */
-  get incomplete(): readonly EndpointRecord[] {
+  get incomplete(): readonly PublishingEndpoint[] {
     return this.#parts.records.endpoints.filter(
       ({ id, progress, ports = [] }) => progress === "made" && ports.length > (this.#held.get(id)?.length ?? 0),
     );
@@ -94,11 +109,11 @@ export class Ports {
    * what replaces it wants its ports. Never fails: what could not be held is tried again later.
    */
   async restore(id: EndpointId): Promise<void> {
-    const { kernel, records } = this.#parts;
+    const { kernel, records, linkOf } = this.#parts;
     const endpoint = records.endpoint(id);
     if (endpoint?.progress !== "made" || !endpoint.ports) return;
     try {
-      if (await kernel.links.get(portName(id))) await this.#holdAgain(endpoint);
+      if (await kernel.links.get(linkOf(id))) await this.#holdAgain(endpoint);
       else await this.unpublish(id);
     } catch (error) {
       this.#warn(endpoint, error);
@@ -111,7 +126,7 @@ export class Ports {
     this.#held.clear();
   }
 
-  async #reserveAll(own: EndpointRecord, wishes: readonly PortWish[], undo: Undo): Promise<readonly Held[]> {
+  async #reserveAll(own: PublishingEndpoint, wishes: readonly PortWish[], undo: Undo): Promise<readonly Held[]> {
     const held: Held[] = [];
     for (const wish of wishes) {
       const { protocol, containerPort, hostAddresses } = wish;
@@ -122,9 +137,8 @@ export class Ports {
     return held;
   }
 
-  async #reserve(own: EndpointRecord, wish: PortWish): Promise<PortReservation> {
-    const { records, kernel } = this.#parts;
-    const { ports } = kernel;
+  async #reserve(own: PublishingEndpoint, wish: PortWish): Promise<PortReservation> {
+    const { ports } = this.#parts.kernel;
     const { protocol, hostAddresses: addresses, first, last } = wish;
     try {
       if (first !== 0) {
@@ -141,7 +155,7 @@ export class Ports {
         return reservation;
       }
     } catch (error) {
-      throw isKernelError(error) ? refusal(wish, error, records.endpoints) : error;
+      throw isKernelError(error) ? refusal(wish, error, this.#holders) : error;
     }
     throw new PluginError("all ports are allocated", {
       hint: "Widen net.ipv4.ip_local_port_range, or name a host port.",
@@ -149,15 +163,15 @@ export class Ports {
   }
 
   /** A container that ended while this driver was away never gave its ports back. @returns whether any are free now */
-  async #takeFromTheDead(own: EndpointRecord, wish: PortWish): Promise<boolean> {
-    const { kernel, records, locks, log } = this.#parts;
+  async #takeFromTheDead(own: PublishingEndpoint, wish: PortWish): Promise<boolean> {
+    const { kernel, records, locks, log, linkOf } = this.#parts;
     let taken = false;
     for (const rival of rivalsOf(wish, records.endpoints)) {
       const { id, network } = rival;
-      if (await kernel.links.get(portName(id))) continue;
+      if (await kernel.links.get(linkOf(id))) continue;
       const take = async () => {
         // Meanwhile it may have given them back itself, or even live again.
-        if (!records.endpoint(id)?.ports || (await kernel.links.get(portName(id)))) return;
+        if (!records.endpoint(id)?.ports || (await kernel.links.get(linkOf(id)))) return;
         log.warn("taking back the ports of an endpoint that has gone with its container", { network, endpoint: id });
         await this.unpublish(id);
       };
@@ -168,7 +182,7 @@ export class Ports {
   }
 
   /** A port that somebody else has taken meanwhile is no reason to break what goes on answering through the firewall. */
-  async #holdAgain(endpoint: EndpointRecord): Promise<void> {
+  async #holdAgain(endpoint: PublishingEndpoint): Promise<void> {
     const before = this.#held.get(endpoint.id) ?? [];
     const troubles = new Map<PortRecord, string>();
     const held: Held[] = [];
@@ -195,16 +209,13 @@ export class Ports {
   }
 
   /** Durable first: from then on every installation of the firewall leads the ports to the container. */
-  async #lead(endpoint: EndpointRecord, undo: Undo): Promise<void> {
-    const { kernel, firewall, records } = this.#parts;
+  async #lead(endpoint: PublishingEndpoint, undo: Undo): Promise<void> {
+    const { kernel, firewall, records, linkOf } = this.#parts;
     const elements = portElements(endpoint);
     undo.add("take the port mappings back", () => firewall.withdraw(elements));
-    await records.putEndpoint(endpoint);
-    undo.add("forget the ports", async () => {
-      const { ports: _withdrawn, ...rest } = endpoint;
-      await records.putEndpoint(rest);
-    });
-    await letHairpin(kernel, endpoint);
+    await records.putPorts(endpoint.id, endpoint.ports);
+    undo.add("forget the ports", () => records.putPorts(endpoint.id, undefined));
+    await letHairpin(kernel, linkOf(endpoint.id));
     await firewall.publish(elements);
   }
 
@@ -220,11 +231,16 @@ export class Ports {
     }
   }
 
+  get #holders(): Holders {
+    const { records, command, holderOf } = this.#parts;
+    return { endpoints: records.endpoints, command, holderOf };
+  }
+
   #troubleTexts(id: EndpointId): readonly string[] {
     return [...(this.#troubles.get(id)?.values() ?? [])];
   }
 
-  #warn({ id, network }: EndpointRecord, error: unknown): void {
+  #warn({ id, network }: PublishingEndpoint, error: unknown): void {
     this.#parts.log.error("could not hold a published port again, and will retry", {
       network,
       endpoint: id,
@@ -237,7 +253,7 @@ export class Ports {
  * A port without its relays is not held: it is given back, so that all of it can be tried again. To be called when
  * everything else leads to the container already: until then a client's packets are dropped.
  */
-async function startRelays({ reservation, port }: Held, endpoint: EndpointRecord): Promise<void> {
+async function startRelays({ reservation, port }: Held, endpoint: PublishingEndpoint): Promise<void> {
   try {
     for (const { address, target } of portLayout(port, endpoint).relays) await reservation.relay(address, target);
   } catch (error) {
@@ -250,8 +266,8 @@ async function startRelays({ reservation, port }: Held, endpoint: EndpointRecord
  * With br_netfilter a packet that a container sends to its own published port never leaves the bridge: it has to go back
  * out where it came in.
  */
-export async function letHairpin(kernel: Kernel, { id }: EndpointRecord): Promise<void> {
-  await kernel.links.changePort(portName(id), { hairpin: true });
+export async function letHairpin(kernel: Pick<Kernel, "links">, link: string): Promise<void> {
+  await kernel.links.changePort(link, { hairpin: true });
 }
 
 function unlessInUse(error: unknown): undefined {

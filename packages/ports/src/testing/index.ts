@@ -1,0 +1,2 @@
+// For the tests of drivers that publish ports.
+export { bindings } from "./bindings.ts";
