@@ -4,7 +4,6 @@ import { readFile } from "node:fs/promises";
 import { addressIn, execIn, expectNoReach, expectReach, fetchFrom, runContainer } from "../lab/containers.ts";
 import { Cluster, describeCluster } from "../lab/cluster.ts";
 import type { Host } from "../lab/host.ts";
-import { image } from "../lab/image.ts";
 import { expectNoLeak } from "../lab/leaks.ts";
 import { createNetwork, createWords, gatewaysOf, overlay, overlayStatus } from "../lab/overlay.ts";
 import { patience } from "../lab/patience.ts";
@@ -215,8 +214,6 @@ describeCluster(2, "a network of ts-overlay with a gateway of its own", () => {
     );
     await on(1).docker("network", "rm", "skanor");
     for (const host of cluster.hosts) {
-      const run = ["run", "--rm", "--network", "hansa", "-p", "8080:80", image, "true"];
-      expect(await refusal(host, ...run)).toContain("publishes no ports by -p: 8080:80/tcp");
       const { networks } = await overlayStatus(host);
       expect(networks).toMatchObject([{ name: "hansa", gateway: "own", endpoints: { here: 1, elsewhere: 2 } }]);
     }

@@ -12,10 +12,10 @@ import { snapshot } from "../lab/snapshot.ts";
 import { Traffic } from "../lab/traffic.ts";
 import { eventually } from "../lab/wait.ts";
 
-/** One whose containers leave by docker_gwbridge, which publishes their ports, and one with a gateway of its own. */
+/** One whose containers leave by docker_gwbridge, which publishes their ports, and one with a gateway and ports of its own. */
 const NETWORKS = {
   hansa: { options: [], ports: ["-p", "8080:80"] },
-  visby: { options: ["-o", "portolan.gateway=own"], ports: [] },
+  visby: { options: ["-o", "portolan.gateway=own"], ports: ["-p", "8081:80"] },
 } as const;
 type Network = keyof typeof NETWORKS;
 const names = Object.keys(NETWORKS) as Network[];
@@ -74,6 +74,8 @@ describeCluster(3, "everything of ts-overlay works", () => {
       }
       expect(await fetchFrom(host, own(host, "visby"), worldOf(6))).toBe(host.address.ipv6);
       expect(await ask(next!, host.address.ipv4, 8080)).toBe(own(host, "hansa"));
+      for (const address of [host.address.ipv4, host.address.ipv6])
+        for (const from of [next!, host]) expect(await ask(from, address, 8081)).toBe(own(host, "visby"));
       // a new container, which gets none of the addresses that are in use
       await runContainer(host, "riga", "--network", "visby");
       const riga = await addressIn(host, "visby", "riga");
@@ -89,7 +91,7 @@ describeCluster(3, "everything of ts-overlay works", () => {
     const had = await addressOf(on(2), "visby", 4);
     await onAll(async (host) => {
       await host.docker("rm", "-f", "riga", ...names.map((network) => own(host, network)));
-      expect(await ask(othersOf(host)[0]!, host.address.ipv4, 8080)).toBeUndefined();
+      for (const port of [8080, 8081]) expect(await ask(othersOf(host)[0]!, host.address.ipv4, port)).toBeUndefined();
       await host.docker("network", "rm", ...names);
     });
     const left = await cluster.keys(on(1), "/portolan/overlay/");

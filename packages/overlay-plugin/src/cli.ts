@@ -1,4 +1,5 @@
 // `ts-overlay networks`, `peers`, `endpoints`, `forget`: tables for people, --json for programs, asked of the running driver.
+import { portsTable } from "@portolan/ports";
 import { askAdmin, textTable, type Command, type CommandCall, type CommonSettings } from "@portolan/sdk";
 import type { EndpointStatus, OverlayStatus } from "./status.ts";
 
@@ -78,6 +79,12 @@ export const commands = {
         ]),
       ),
     ),
+  ),
+  ports: shows(
+    { summary: "What containers of this host publish by -p, where the network's own gateway is their way out." },
+    status,
+    ({ networks }) =>
+      portsTable(networks.flatMap(({ id: network, ports }) => ports.map((published) => ({ network, ...published })))),
   ),
   forget: shows(
     { summary: "Takes a host that is gone for good out of the cluster.", operands: ["HOST"] },

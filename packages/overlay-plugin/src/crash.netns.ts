@@ -13,6 +13,8 @@ const KINDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "whose way out is docker_gwbridge": {},
   "with a gateway of its own": { "portolan.gateway": "own" },
 };
+const [SIMPLEST = "", OWN = ""] = Object.keys(KINDS);
+const PORTS = ["8081:80", "8081:80/udp"];
 const SETTINGS = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.default.forwarding"];
 
 interface Call {
@@ -20,6 +22,8 @@ interface Call {
   readonly run: (host: CrashHost, kind: string) => Promise<unknown>;
   /** What dockerd does when it has the answer. */
   readonly then?: (host: CrashHost) => Promise<void>;
+  /** The only kind of network for which it comes; all when missing. */
+  readonly only?: string;
   /** dockerd does that, too, when the call fails. */
   readonly goesOn?: true;
   /** The calls that follow in dockerd when this one fails; for those that take something away, as if it had not. */
@@ -49,8 +53,20 @@ const LIFE: readonly Call[] = [
     onFailure: ["DeleteEndpoint", "DeleteNetwork"],
   },
   {
+    name: "ProgramExternalConnectivity",
+    only: OWN,
+    run: (host) => endpoint(host, () => host.publish("new", "cat", PORTS)),
+    onFailure: ["Leave", "DeleteEndpoint", "DeleteNetwork"],
+  },
+  {
     name: "a look at the running container",
     run: (host) => host.overlay.look(),
+    onFailure: ["Leave", "DeleteEndpoint", "DeleteNetwork"],
+  },
+  {
+    name: "RevokeExternalConnectivity",
+    only: OWN,
+    run: (host) => endpoint(host, () => host.unpublish("new", "cat")),
     onFailure: ["Leave", "DeleteEndpoint", "DeleteNetwork"],
   },
   {
@@ -72,18 +88,20 @@ const LIFE: readonly Call[] = [
     onFailure: ["DeleteNetwork"],
   },
 ];
-const NAMES = LIFE.map(({ name }) => name);
 /** Of a network's creation the rules are held against a kernel in memory: undoing up to every step is a thousand lives. */
 const UNDONE = LIFE.filter(({ name }) => name === "CreateEndpoint");
 /** Some, for these take longest: what makes most, and what dockerd goes on after. The rest is held against a kernel in memory. */
 const GIVEN_UP = LIFE.filter(({ name }) => ["CreateEndpoint", "Leave"].includes(name));
 /** Where the kinds differ. */
-const OF_NETWORKS = LIFE.filter(({ name }) => name.endsWith("Network"));
-const [SIMPLEST] = Object.keys(KINDS);
+const DIFFERENT = LIFE.filter(({ name }) => /(Network|Connectivity)$/.test(name));
 
 const BYSTANDER = portName(endpointId("web"));
 
 describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
+  const ofKind = ({ only = kind }: Call) => only === kind;
+  const NAMES = LIFE.filter(ofKind).map(({ name }) => name);
+  const publishes = kind === OWN;
+
   inOwnNamespace("kill -9", () => {
     let host: CrashHost;
     let settings: readonly string[];
@@ -98,6 +116,7 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
       await host.createEndpoint("net", "web", "10.9.40.2/24");
       await host.joinSandbox("net", "web");
       await host.moveToSandbox("web");
+      if (publishes) await host.publish("net", "web", ["8080:80"]);
       await host.overlay.look();
       before = await host.inventory();
     });
@@ -122,9 +141,12 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
       await host.createNetwork("next", wish(kind, "next"));
       await host.createEndpoint("next", "dog", "10.9.41.3/24", "fd00:41::3/64");
       await host.joinSandbox("next", "dog");
+      if (publishes) await host.publish("next", "dog", PORTS);
+      expect([await host.isFree(8080), await host.isFree(8081)]).toEqual([!publishes, !publishes]);
       await host.leave("next", "dog");
       await host.deleteEndpoint("next", "dog");
       await host.deleteNetwork("next");
+      expect([await host.isFree(8080), await host.isFree(8081)]).toEqual([!publishes, true]);
       expect(await host.inventory()).toEqual(before);
     }
 
@@ -140,7 +162,7 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
       }
     };
 
-    it.each(kind === SIMPLEST ? LIFE : OF_NETWORKS)(
+    it.each((kind === SIMPLEST ? LIFE : DIFFERENT).filter(ofKind))(
       "at any step of $name lets dockerd repeat the call, and leaves nothing in the end",
       async ({ name, run }) => {
         const at = NAMES.indexOf(name);

@@ -1,10 +1,12 @@
 // The protocol's verbs, in protocol order: plan, intent, cluster, kernel, commit, reply.
 import { isDeepStrictEqual } from "node:util";
 import { ensureForwarding, type Kernel } from "@portolan/kernel";
+import { planPorts, type Ports } from "@portolan/ports";
 import {
   Cidr,
   PluginError,
   Undo,
+  unknownEndpoint,
   type AllocateNetworkRequest,
   type CallContext,
   type CreateEndpointReply,
@@ -32,9 +34,10 @@ import { allNetworksLock } from "./lock-keys.ts";
 import { aliasOf, bridgeName, isOfSwarm, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
 import { mustBeInScope, type Scope } from "./plan-swarm.ts";
-import { mustBeAbleTo, planEndpoint, planJoin, planNetwork, refusePorts } from "./plan.ts";
+import { mustBeAbleTo, planEndpoint, planJoin, planNetwork } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import { refuseHeldPorts } from "./services/publishers.ts";
 import { mustFit, type Uplink } from "./uplink.ts";
 import type { Ways } from "./ways.ts";
 
@@ -45,6 +48,7 @@ export interface DriverParts {
   readonly fastPath: FastPath;
   readonly records: Records;
   readonly removal: Removal;
+  readonly ports: Ports;
   readonly ways: Ways;
   readonly encryption: Encryption;
   /** The server's, so that background work and calls do not meet. */
@@ -166,6 +170,7 @@ export class OverlayDriver implements NetworkDriver {
     const { kernel, store, networks, fastPath, records, removal, log } = this.#parts;
     const { networkId: network, endpointId: endpoint } = request;
     const plan = planEndpoint(request, records.network(network), records.endpointsOf(network));
+    refuseHeldPorts(plan.record.service, records.endpoints);
     for (const old of plan.replaced) {
       const why = `its address goes to endpoint ${endpoint}: removing what dockerd has forgotten`;
       log.warn(why, { network, endpoint: old.id });
@@ -199,6 +204,7 @@ export class OverlayDriver implements NetworkDriver {
     await records.putEndpoint({
       ...plan.record,
       ...(before?.sandbox !== undefined && { sandbox: before.sandbox }),
+      ...(before?.ports && { ports: before.ports }),
       ...(before?.learned && { learned: before.learned }),
       ...(before?.serving && { serving: before.serving }),
       progress: "made",
@@ -225,7 +231,8 @@ export class OverlayDriver implements NetworkDriver {
 
   /** The link stays until DeleteEndpoint: dockerd still has to move it back, and may join the endpoint again. */
   async leave({ endpointId }: EndpointRequest): Promise<void> {
-    const { store, networks, records, log } = this.#parts;
+    const { store, networks, records, ports, log } = this.#parts;
+    await ports.unpublish(endpointId);
     const record = records.endpoint(endpointId);
     if (record?.sandbox === undefined) return;
     const { sandbox, serving, ...rest } = record;
@@ -241,10 +248,24 @@ export class OverlayDriver implements NetworkDriver {
     await carrier.services.balancer.release(sandbox);
   }
 
-  /** Comes for containers whose way out is the network's own. */
-  // eslint-disable-next-line @typescript-eslint/require-await -- refusals must be rejections
-  async programExternalConnectivity({ networkId, options }: ProgramExternalConnectivityRequest): Promise<void> {
-    refusePorts(this.#parts.records.network(networkId), options.portMap);
+  /** The endpoint is its container's gateway from now on, so its addresses are where published ports lead. */
+  async programExternalConnectivity(request: ProgramExternalConnectivityRequest): Promise<void> {
+    const { kernel, records, ports, log } = this.#parts;
+    const { networkId: network, endpointId: endpoint, options } = request;
+    // Of others it is docker_gwbridge, whose ports they are.
+    if (records.network(network)?.ownGateway !== true) return;
+    const record = records.endpoint(endpoint);
+    if (record?.progress !== "made") throw unknownEndpoint();
+    const hasIPv6 = (await kernel.sysctls.get("net/ipv6/conf/all/disable_ipv6")) !== undefined;
+    const { noProxy6To4 } = options;
+    const { wishes, skipped } = planPorts(options.portMap, record, { hasIPv6, noProxy6To4 });
+    for (const sentence of skipped) log.warn(sentence, { network, endpoint });
+    await ports.publish(record, wishes);
+  }
+
+  /** May come without a programExternalConnectivity before it. */
+  async revokeExternalConnectivity({ endpointId }: EndpointRequest): Promise<void> {
+    await this.#parts.ports.unpublish(endpointId);
   }
 
   /** Without the host's forwarding a network's own gateway leads nowhere. */

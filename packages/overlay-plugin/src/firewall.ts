@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { isKernelError, type Kernel } from "@portolan/kernel";
+import { HAIRPIN_RULES, LEADING_CHAINS, PORT_MAPS, PORT_SETS, type PortElement } from "@portolan/ports";
 import { BRIDGE_PREFIX } from "./naming.ts";
 
 export const TABLE = "inet portolan-overlay";
@@ -29,6 +30,10 @@ const rules = (linkLocal: string) => `
     flags dynamic,timeout
     timeout 10s
   }
+  chain raw {
+    type filter hook prerouting priority -300; policy accept;
+    iifname "${BRIDGE_PREFIX}*" ip saddr 127.0.0.0/8 drop comment "route_localnet would let containers be this host"
+  }${LEADING_CHAINS}
   chain question {
     fib saddr . iif oif missing drop comment "what does not come from where its answer would go"
     add @asking4 { ip saddr limit rate over ${QUESTIONS}/second burst ${BURST} packets } drop
@@ -50,7 +55,7 @@ const rules = (linkLocal: string) => `
   chain forward {
     type filter hook forward priority 0; policy accept;
     iifname . oifname @within accept
-    oifname "${BRIDGE_PREFIX}*" ct status dnat accept comment "published ports of services"
+    oifname "${BRIDGE_PREFIX}*" ct status dnat accept comment "published ports"
     iifname "${BRIDGE_PREFIX}*" ct state established,related ct status dnat accept
     oifname @gateways ct state established,related accept
     iifname @gateways oifname != "${BRIDGE_PREFIX}*" fib saddr . iif oif exists goto leaving
@@ -64,9 +69,11 @@ const rules = (linkLocal: string) => `
   }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
+    ip saddr 127.0.0.0/8 oifname @gateways ct status dnat masquerade comment "no container can answer to this host's loopback"
+    iifname @gateways iifname . oifname @within ct status dnat masquerade comment "or the answer would go straight to the neighbour"${HAIRPIN_RULES}
     iifname @gateways oifname != "${BRIDGE_PREFIX}*" masquerade comment "answers come back to the host whose gateway it was"
   }`;
-const CHAINS = ["question", "input", "forward", "leaving", "postrouting"];
+const CHAINS = ["raw", "prerouting", "output", "published", "question", "input", "forward", "leaving", "postrouting"];
 
 /** A network's part of the sets. */
 export interface Member {
@@ -98,6 +105,8 @@ export class Firewall {
   readonly #rulesText: string;
   #rules: string | undefined;
   #dockers: readonly string[] = [];
+  /** What the table has been told of published ports. */
+  #ports = new Map<string, PortElement>();
 
   /** @param linkLocal where this host answers the names of all its networks */
   constructor(kernel: Kernel, linkLocal: string) {
@@ -106,12 +115,15 @@ export class Firewall {
   }
 
   /** The whole table anew, in one transaction. */
-  async install(members: readonly Member[]): Promise<void> {
+  async install(members: readonly Member[], ports: readonly PortElement[]): Promise<void> {
+    // What is published from here on is told in a later transaction.
+    this.#ports = new Map(ports.map((element) => [keyOf(element), element]));
+    const leading = [...PORT_SETS.map(declaration("set", ports)), ...PORT_MAPS.map(declaration("map", ports))];
     const sets = Object.entries(SETS).map(([name, { typeof: key, of }]) => {
       const elements = written(members.flatMap(of));
       return `  set ${name} {\n    typeof ${key}\n${elements === "" ? "" : `    elements = { ${elements} }\n`}  }\n`;
     });
-    const table = `table ${TABLE} {\n${sets.join("")}  set docker {\n    typeof oifname\n  }\n${this.#rulesText}\n}\n`;
+    const table = `table ${TABLE} {\n${sets.join("")}${leading.join("")}  set docker {\n    typeof oifname\n  }\n${this.#rulesText}\n}\n`;
     const dockers = this.#dockers.map((name) => `add ${dockerElement(name)}\n`).join("");
     await this.#kernel.nftables.run(`add table ${TABLE}\ndelete table ${TABLE}\n${table}${dockers}`);
     this.#rules = await this.#readRules();
@@ -145,7 +157,29 @@ export class Firewall {
     }
   }
 
-  /** Whether the rules are as they were when we installed them, and these networks in their sets. */
+  /** For what is recorded already: a table that is gone comes back with all that the records tell. */
+  async publish(elements: readonly PortElement[]): Promise<void> {
+    if (elements.length === 0) return;
+    for (const element of elements) this.#ports.set(keyOf(element), element);
+    try {
+      await this.#kernel.nftables.run(inSets("add", elements).join(""));
+    } catch (error) {
+      if (!isKernelError(error, "ENOENT")) throw error;
+    }
+  }
+
+  /** For what is recorded no longer: what can't be removed goes when the table is next installed, which is soon. */
+  async withdraw(elements: readonly PortElement[]): Promise<void> {
+    if (elements.length === 0) return;
+    for (const element of elements) this.#ports.delete(keyOf(element));
+    try {
+      await this.#kernel.nftables.run([...inSets("add", elements), ...inSets("delete", elements)].join(""));
+    } catch (error) {
+      if (!isKernelError(error, "ENOENT")) this.#rules = undefined;
+    }
+  }
+
+  /** Whether the rules are as they were when we installed them, and these networks and all published ports in their sets. */
   async isIntact(members: readonly Member[]): Promise<boolean> {
     if (this.#rules === undefined || this.#rules !== (await this.#readRules())) return false;
     for (const [name, { of }] of Object.entries(SETS)) {
@@ -153,6 +187,17 @@ export class Firewall {
       if (wanted.length === 0) continue;
       const told = JSON.stringify(await this.#kernel.nftables.list(`list set ${TABLE} ${name}`));
       if (!wanted.every((parts) => told.includes(JSON.stringify(parts.length === 1 ? parts[0] : parts)))) return false;
+    }
+    return this.#hasAllPorts();
+  }
+
+  async #hasAllPorts(): Promise<boolean> {
+    const sets = Map.groupBy(this.#ports.values(), ({ set }) => set);
+    for (const [set, own] of sets) {
+      const kind = set.startsWith("hairpin") ? "set" : "map";
+      const objects = await this.#kernel.nftables.list(`list ${kind} ${TABLE} ${set}`);
+      const found = objects.flatMap((each) => (each[kind] as { elem?: readonly unknown[] } | undefined)?.elem ?? []);
+      if (found.length !== own.length) return false;
     }
     return true;
   }
@@ -182,6 +227,24 @@ function elementsOf(member: Member): readonly string[] {
     const elements = written(of(member));
     return elements === "" ? [] : [`element ${TABLE} ${name} { ${elements} }`];
   });
+}
+
+const keyOf = ({ set, text }: PortElement) => `${set} ${text}`;
+
+function declaration(kind: "set" | "map", ports: readonly PortElement[]) {
+  return ([name, properties]: readonly [string, string]) => {
+    const own = ports.filter(({ set }) => set === name).map(({ text }) => text);
+    const elements = own.length === 0 ? "" : `    elements = { ${own.join(", ")} }\n`;
+    return `  ${kind} ${name} {\n    ${properties}\n${elements}  }\n`;
+  };
+}
+
+/** One command for all elements of a set. */
+function inSets(verb: "add" | "delete", elements: readonly PortElement[]): readonly string[] {
+  const sets = Map.groupBy(elements, ({ set }) => set);
+  return [...sets].map(
+    ([set, own]) => `${verb} element ${TABLE} ${set} { ${own.map(({ text }) => text).join(", ")} }\n`,
+  );
 }
 
 const written = (elements: readonly (readonly string[])[]) =>

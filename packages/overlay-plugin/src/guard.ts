@@ -1,5 +1,6 @@
 // Puts the firewall back when others take it away: `nft flush ruleset`, `iptables -F`, a firewalld reload, a dockerd restart.
 import { dockersAmong, type Kernel } from "@portolan/kernel";
+import { portElements } from "@portolan/ports";
 import { PluginError, type KeyedLocks, type Logger } from "@portolan/sdk";
 import type { Encryption } from "./encryption/encryption.ts";
 import type { Firewall, Member } from "./firewall.ts";
@@ -115,7 +116,12 @@ export class FirewallGuard implements AsyncDisposable {
   }
 
   #install(): Promise<void> {
-    return this.#parts.firewall.install(this.#members());
+    const { firewall, records } = this.#parts;
+    const endpoints = records.endpoints.filter(({ progress }) => progress !== "removing");
+    return firewall.install(
+      this.#members(),
+      endpoints.flatMap((endpoint) => portElements(endpoint)),
+    );
   }
 
   #members(): readonly Member[] {

@@ -65,6 +65,8 @@ export function networkLayout(record: NetworkRecord, vtep: string, linkLocal: st
       // The link has no address either, but without IPv6 the kernel would keep no IPv6 neighbours for it.
       [`net/ipv6/conf/${name}/addr_gen_mode`, "1"],
       [`net/ipv6/conf/${name}/accept_ra`, "0"],
+      // This host's own connections to ports that are published on 127.0.0.1; the firewall keeps containers out of there.
+      ...(ownGateway === true ? [[`net/ipv4/conf/${bridge}/route_localnet`, "1"] as const] : []),
     ],
   };
 }
@@ -85,12 +87,12 @@ const isIPv4Cidr = (cidr: string) => !cidr.includes(":");
 
 export interface EndpointLayout {
   readonly veth: VethSpec;
-  /** What the container sends to its own service may be led back to itself, which with br_netfilter happens in the bridge. */
+  /** What the container sends to its own service or port may be led back to itself, which with br_netfilter happens in the bridge. */
   readonly hairpin: boolean;
 }
 
 export function endpointLayout(
-  { id, mac }: EndpointRecord,
+  { id, mac, ports }: EndpointRecord,
   { id: network, mtu, serviceRanges }: NetworkRecord,
 ): EndpointLayout {
   const veth: VethSpec = {
@@ -101,5 +103,5 @@ export function endpointLayout(
     mtu,
     peer: { name: peerName(id), mac },
   };
-  return { veth, hairpin: isOfSwarm(network) && serviceRanges !== undefined };
+  return { veth, hairpin: ports !== undefined || (isOfSwarm(network) && serviceRanges !== undefined) };
 }

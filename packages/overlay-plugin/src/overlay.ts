@@ -1,7 +1,8 @@
 // Puts the parts together: one host's overlay networks, on whichever kernel and stores.
 import { randomUUID } from "node:crypto";
 import type { Kernel } from "@portolan/kernel";
-import { KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
+import { Ports, type PortWish } from "@portolan/ports";
+import { endpointLock, KeyedLocks, type Logger, type Metrics } from "@portolan/sdk";
 import type { SharedStore, Store } from "@portolan/state";
 import { Peers } from "./cluster/peers.ts";
 import { Presence } from "./cluster/presence.ts";
@@ -17,6 +18,7 @@ import { DockerNames } from "./names/docker-names.ts";
 import { learnInto } from "./names/learn.ts";
 import { listen } from "./names/resolver.ts";
 import { Resolvers } from "./names/resolvers.ts";
+import { portName } from "./naming.ts";
 import { Networks } from "./networks.ts";
 import type { Scope } from "./plan-swarm.ts";
 import { Reconciler, type Patience } from "./reconcile.ts";
@@ -126,22 +128,37 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     ...{ carriers: () => networks.carriers, directory, linkLocal, log },
     ...{ hostStub: options.hostStub ?? false, listen: options.listen ?? listen, metrics },
   });
+  const ports = new Ports({
+    ...{ kernel, firewall, records, locks, log, linkOf: portName, command: "ts-overlay ports" },
+    holderOf: (wish) => serviceAt(wish, networks),
+  });
   const onPending = () => reconciler.retrySoon();
-  const removal = new Removal({ kernel, store: shared, networks, fastPath, records, host, log, metrics, onPending });
+  const removal = new Removal({
+    kernel,
+    store: shared,
+    networks,
+    fastPath,
+    records,
+    ports,
+    host,
+    log,
+    metrics,
+    onPending,
+  });
   const guard = new FirewallGuard({ kernel, firewall, encryption, records, locks, log, linkLocal });
   const api = options.dockerSocket === undefined ? undefined : new DockerApi(options.dockerSocket);
   const learner =
     api && new DockerNames({ api, learn: learnInto({ records, networks, locks, store: shared, log }), log });
   const watcher = api && scope === "global" ? new SwarmWatcher({ api, store: shared, log }) : undefined;
   const reconciler: Reconciler = new Reconciler({
-    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, ways, locks, log },
+    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, ports, ways, locks, log },
     ...{ patience, scope },
   });
   const lookingForItself = peers.listen((peer) => {
     if (peer === host && peers.get(host)?.vtep === undefined) reconciler.tellSoon();
   });
   const told = {
-    ...{ host, store: shared.name, records, networks, peers, removal, guard, reconciler, encryption },
+    ...{ host, store: shared.name, records, networks, peers, removal, ports, guard, reconciler, encryption },
     ...{ resolvers, learner, watcher, fastPath },
   };
   const now = () => status({ ...told, vtep, staleEntries: () => stale });
@@ -153,6 +170,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       fastPath,
       records,
       removal,
+      ports,
       ways,
       encryption,
       locks,
@@ -164,6 +182,9 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     }),
     locks,
     async start() {
+      // Before anything else: nobody else shall have the ports.
+      for (const { id, network } of ports.incomplete)
+        await locks.run(endpointLock(network, id), "start", () => ports.restore(id));
       await guard.start();
       await reconciler.start();
       learner?.start();
@@ -188,12 +209,25 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       await reconciler[Symbol.asyncDispose]();
       await guard[Symbol.asyncDispose]();
       await networks[Symbol.asyncDispose]();
+      ports[Symbol.dispose]();
       await encryption[Symbol.asyncDispose]();
       lookingForItself[Symbol.dispose]();
       await peers[Symbol.asyncDispose]();
       await presence[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A service that has one of the ports on every host. */
+function serviceAt({ protocol, first, last }: PortWish, { carriers }: Networks): string | undefined {
+  for (const { network, services } of carriers.values()) {
+    for (let port = first; port <= last; port += 1) {
+      const service = services.mesh.state.ports[`${port}/${protocol}`];
+      if (service !== undefined)
+        return `The service ${service} of the network ${network.name} has it on every host: "ts-overlay services" shows all.`;
+    }
+  }
+  return undefined;
 }
 
 async function hostId(store: Store): Promise<string> {

@@ -1,6 +1,6 @@
 // What a host asks of the cluster, and what it refuses before it asks: with the option, the value and what would do.
 import { Cidr, type CreateEndpointRequest, type CreateNetworkRequest } from "@portolan/sdk";
-import { planEndpoint, planJoin, planNetwork, refusePorts } from "./plan.ts";
+import { planEndpoint, planJoin, planNetwork } from "./plan.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
 import { endpointId, networkId } from "./testing/host.ts";
 
@@ -208,14 +208,5 @@ describe("portolan.gateway=own", () => {
     expect(wayOut(["10.9.0.5", "fd00:9::5"], { ...network, ownGateway: undefined } as never)).toEqual([
       ...[undefined, undefined, undefined],
     ]);
-  });
-
-  it("refuses ports of a container, and names the way that there is", () => {
-    const network: NetworkRecord = { ...RECORD, ownGateway: true };
-    const port = { protocol: "tcp", containerPort: 80, hostPort: 8080, hostPortEnd: 8080 } as const;
-    expect(() => refusePorts(network, [port])).toThrow(/publishes no ports by -p: 8080:80\/tcp\..* portolan\.publish/);
-    expect(() => refusePorts(network, [{ ...port, hostPort: 0, hostPortEnd: 0 }])).toThrow("by -p: 80/tcp");
-    expect(() => refusePorts(network, [])).not.toThrow();
-    expect(() => refusePorts(RECORD, [port])).not.toThrow();
   });
 });

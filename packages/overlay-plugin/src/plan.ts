@@ -10,7 +10,6 @@ import {
   type IpamData,
   type JoinReply,
   type Mac,
-  type PortBinding,
 } from "@portolan/sdk";
 import type { Defaults, NetworkWish } from "./cluster/membership.ts";
 import { endpointOptions } from "./endpoint-options.ts";
@@ -298,19 +297,4 @@ function planWayOut(
     // Docker before 28 counts an IPv4 gateway alone.
     disableGatewayService: true,
   };
-}
-
-/**
- * Published ports are docker_gwbridge's, where that is the way out of containers.
- * @param network the record of the endpoint's network
- * @throws PluginError when there are any, and nobody to lead them
- */
-export function refusePorts(network: NetworkRecord | undefined, portMap: readonly PortBinding[]): void {
-  const [port] = portMap;
-  if (!port || network?.ownGateway !== true) return;
-  const { protocol, containerPort, hostPort } = port;
-  const text = `${hostPort === 0 ? "" : `${hostPort}:`}${containerPort}/${protocol}`;
-  throw new PluginError(`a container whose way out is portolan.gateway=own publishes no ports by -p: ${text}`, {
-    hint: "Publish it as a service, driver-opt portolan.service and portolan.publish, or use a network without the option.",
-  });
 }

@@ -1,5 +1,6 @@
 // Compares what we promised with the kernel and the cluster, and mends the difference: at the start, and now and then.
 import type { Kernel, Link } from "@portolan/kernel";
+import type { Ports } from "@portolan/ports";
 import {
   endpointLock,
   networkLock,
@@ -39,6 +40,7 @@ export interface ReconcilerParts {
   readonly encryption: Encryption;
   readonly records: Records;
   readonly removal: Removal;
+  readonly ports: Ports;
   readonly ways: Ways;
   readonly locks: KeyedLocks;
   readonly log: Logger;
@@ -157,10 +159,11 @@ export class Reconciler implements AsyncDisposable {
 
   /** Retries what failed, rebuilds what somebody removed, buries what has been dead for long enough. */
   async look(): Promise<void> {
-    const { records, networks, encryption } = this.#parts;
+    const { records, networks, encryption, ports } = this.#parts;
     await this.#tellCluster();
     await encryption.look();
     await this.#retryRemovals();
+    for (const { network, id } of ports.incomplete) await this.#aloneWithEndpoint(network, id, () => ports.restore(id));
     const links = await this.#links();
     // At once: a link that goes meanwhile has no record afterwards.
     this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);

@@ -1,4 +1,5 @@
 // What this host has promised, durable, with a copy in memory so that a plan can look at all of it at once.
+import type { PortRecord } from "@portolan/ports";
 import type { EndpointId, NetworkId } from "@portolan/sdk";
 import type { Schema, Store } from "@portolan/state";
 import type { Agreement } from "./cluster/keys.ts";
@@ -39,6 +40,8 @@ export interface EndpointRecord {
   readonly serving?: true;
   /** The sandbox it was joined to last, as dockerd names it; missing before Join and after Leave. */
   readonly sandbox?: string;
+  /** While the network's gateway is its container's way out; missing when nothing is published. */
+  readonly ports?: readonly PortRecord[];
   readonly trouble?: string;
 }
 
@@ -127,6 +130,14 @@ export class Records {
     await this.#store.commit([{ collection: "endpoints", key: record.id, value: record }]);
     this.#endpoints.set(record.id, record);
     this.#version += 1;
+  }
+
+  /** @param ports undefined for none */
+  async putPorts(id: EndpointId, ports: readonly PortRecord[] | undefined): Promise<void> {
+    const endpoint = this.endpoint(id);
+    if (!endpoint) return;
+    const { ports: _before, ...rest } = endpoint;
+    await this.putEndpoint({ ...rest, ...(ports && { ports }) });
   }
 
   async forgetNetwork(id: NetworkId): Promise<void> {

@@ -1,5 +1,6 @@
 // Taking away what dockerd has forgotten. It never says so twice, so what fails is kept as a record and tried again.
 import type { Kernel } from "@portolan/kernel";
+import type { Ports } from "@portolan/ports";
 import { PluginError, type Logger, type Metrics } from "@portolan/sdk";
 import type { SharedStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
@@ -17,6 +18,7 @@ export interface RemovalParts {
   readonly networks: Networks;
   readonly fastPath: FastPath;
   readonly records: Records;
+  readonly ports: Pick<Ports, "unpublish">;
   readonly host: string;
   readonly log: Logger;
   readonly metrics?: Metrics | undefined;
@@ -57,9 +59,10 @@ export class Removal {
   }
 
   /** @returns whether it is gone, or else pending */
-  async endpoint(record: EndpointRecord): Promise<boolean> {
-    const { networks, records, log } = this.#parts;
+  async endpoint({ ports: published, ...record }: EndpointRecord): Promise<boolean> {
+    const { networks, records, ports, log } = this.#parts;
     const { id, network, addresses } = record;
+    if (published) await ports.unpublish(id);
     if (record.progress !== "removing") await records.putEndpoint({ ...record, progress: "removing" });
     const failures: unknown[] = [];
     // The cluster hears of it first: the link takes the kernel some milliseconds. One does not wait for the other.

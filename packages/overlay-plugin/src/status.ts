@@ -1,4 +1,5 @@
 // What the admin socket tells: of this host, of the networks it carries, and of the cluster as this host knows it.
+import type { Ports } from "@portolan/ports";
 import { PluginError } from "@portolan/sdk";
 import type { Peers } from "./cluster/peers.ts";
 import type { Encryption } from "./encryption/encryption.ts";
@@ -24,6 +25,7 @@ export interface StatusParts {
   readonly networks: Networks;
   readonly peers: Peers;
   readonly removal: Removal;
+  readonly ports: Ports;
   readonly guard: FirewallGuard;
   readonly reconciler: Reconciler;
   readonly encryption: Encryption;
@@ -90,7 +92,7 @@ function keyStatus({ key, port }: TunnelKey, { own }: Encryption) {
   };
 }
 
-function networkStatus(network: NetworkRecord, { records, networks, reconciler, fastPath }: StatusParts) {
+function networkStatus(network: NetworkRecord, { records, networks, ports, reconciler, fastPath }: StatusParts) {
   const { id, name, progress, vni, port, mtu, internal, subnets, options, encrypted = false, rekey } = network;
   const { gateways, ownGateway = false } = network;
   const carrier = networks.carriers.get(id);
@@ -116,6 +118,18 @@ function networkStatus(network: NetworkRecord, { records, networks, reconciler, 
     fastPath: fastPath.stateOf(id),
     hosts: carrier?.members ?? [],
     endpoints: { here: records.endpointsOf(id).length, elsewhere: carrier?.forwarding.size ?? 0 },
+    /** What containers of this host publish by -p; of others it is Docker's own bridge that does. */
+    ports: records.endpointsOf(id).flatMap(({ id: endpoint, addresses, ports: published }) =>
+      published
+        ? [
+            {
+              endpoint,
+              addresses,
+              ports: published.map((port) => ({ ...port, trouble: ports.troubleOf(endpoint, port) })),
+            },
+          ]
+        : [],
+    ),
     /** Whether the cluster's entries have been read since the start. */
     synced: carrier?.forwarding.synced ?? false,
     services: (carrier?.services.all ?? []).map(serviceStatus),

@@ -16,20 +16,29 @@ export interface MeshPort {
   readonly targets: readonly string[];
 }
 
+const PROTOCOLS = ["tcp", "udp"] as const;
+
 /** In a constant order. */
 export function meshPorts(services: readonly Service[]): readonly MeshPort[] {
   return services.flatMap(({ name: service, publish, targets }) =>
     publish.flatMap((text) => {
-      const [, from = "", to = "", protocol = ""] = /^(\d+):(\d+)\/(tcp|udp)$/.exec(text) ?? [];
-      if (protocol !== "tcp" && protocol !== "udp") return [];
-      return [{ protocol, hostPort: Number(from), containerPort: Number(to), service, targets }];
+      const port = parsePublished(text);
+      return port ? [{ ...port, service, targets }] : [];
     }),
   );
 }
 
+/** @param text as in `8080:80/tcp` */
+export function parsePublished(text: string): Pick<MeshPort, "protocol" | "hostPort" | "containerPort"> | undefined {
+  const [, from = "", to = "", protocol = ""] = /^(\d+):(\d+)\/(tcp|udp)$/.exec(text) ?? [];
+  if (protocol !== "tcp" && protocol !== "udp") return undefined;
+  return { protocol, hostPort: Number(from), containerPort: Number(to) };
+}
+
 /**
  * The whole table anew. A connection to any address of this host is translated, and leaves for the network with this host's
- * address in the network as its source, since any other host could not lead the answer back. What has nobody to go to is told so.
+ * address in the network as its source, since any other host could not lead the answer back. Those that others lead to the
+ * network, as what containers publish by -p, keep their source. What has nobody to go to is told so.
  * A swarm's service is led the same way, by its virtual address, which each host has itself. That comes before all others
  * translate what goes to an address of the host's, Docker's own published ports among them.
  * @param links the network's bridge, and the link by which answers come back
@@ -53,7 +62,16 @@ export function meshTable(
   const leads = ports.map((port) => `${key(port)} : goto ${chain(port)}`);
   const snat = sources.map((address) => {
     const [family, word] = familyOf(address) === 4 ? ["ipv4", "ip"] : ["ipv6", "ip6"];
-    return `    oifname "${bridge}" ct status dnat meta nfproto ${family} snat ${word} to ${address}\n`;
+    const lead = `    oifname "${bridge}" ct status dnat meta nfproto ${family}`;
+    const asked = [
+      ...PROTOCOLS.map((protocol) => `meta l4proto ${protocol} ct original proto-dst @${protocol}-ports`),
+      ...(services.length === 0 ? [] : [`ct original ${word} daddr @vips${familyOf(address)}`]),
+    ];
+    return asked.map((what) => `${lead} ${what} snat ${word} to ${address}\n`).join("");
+  });
+  const numbers = PROTOCOLS.map((protocol) => {
+    const own = ports.filter((port) => port.protocol === protocol).map(({ hostPort }) => `${hostPort}`);
+    return `  set ${protocol}-ports {\n    typeof th dport\n${declared(own)}  }\n`;
   });
   return `${removal(table)}
 table ${table} {
@@ -64,7 +82,7 @@ ${declared(leads)}  }
   set ports {
     typeof meta l4proto . th dport
 ${declared(ports.map(key))}  }
-${services.length === 0 ? "" : servicesPart([bridge, far], services)}  chain prerouting {
+${numbers.join("")}${services.length === 0 ? "" : servicesPart([bridge, far], services)}  chain prerouting {
     type nat hook prerouting priority -100; policy accept;
     ip daddr 127.0.0.0/8 return comment "loopback is for this host alone"
     jump published
@@ -83,7 +101,7 @@ ${services.length === 0 ? "" : servicesPart([bridge, far], services)}  chain pre
     meta l4proto . th dport @ports reject
   }
   chain postrouting {
-    type nat hook postrouting priority 100; policy accept;
+    type nat hook postrouting priority 99; policy accept;
 ${snat.join("")}  }
 }
 `;

@@ -40,6 +40,7 @@ inOwnNamespace("the host's own address in a network with published ports", () =>
       ...{ kernel, network: NETWORK, host: "one", log: silentLogger, store: new SharedMemory().connect("etcd") },
       services: () => [{ name: "web", vips: [], targets: ["10.9.0.5"], publish: ["8080:80/tcp"] }],
       entry: () => undefined,
+      endpoints: () => [],
     });
     mesh.update();
     await mesh.settled();

@@ -9,9 +9,10 @@ import { announce, type Announcement } from "../cluster/announce.ts";
 import { MESH, type EndpointEntry } from "../cluster/keys.ts";
 import { claimAddresses, isOwnVip, releaseAddresses } from "../cluster/mesh-address.ts";
 import { aliasOf, bridgeName, isOfSwarm, meshMac, meshName, meshPortName } from "../naming.ts";
-import type { NetworkRecord } from "../records.ts";
+import type { EndpointRecord, NetworkRecord } from "../records.ts";
 import { meshPorts, meshTable, meshTableOf, type MeshPort } from "./mesh-ruleset.ts";
 import { familyOf, removal } from "./ruleset.ts";
+import { heldBy, publisherOf } from "./publishers.ts";
 import type { Service } from "./service.ts";
 
 export interface MeshParts {
@@ -24,6 +25,8 @@ export interface MeshParts {
   readonly services: () => readonly Service[] | undefined;
   /** What the cluster says of an address. */
   readonly entry: (address: string) => EndpointEntry | undefined;
+  /** Containers of this host, which may have published a port themselves. */
+  readonly endpoints: () => readonly EndpointRecord[];
 }
 
 export interface MeshState {
@@ -238,7 +241,8 @@ export class Mesh implements AsyncDisposable {
         this.#troubles.delete(name);
         led.push(port);
       } catch (error) {
-        const { message } = PluginError.from(error);
+        const publisher = publisherOf(port, this.#parts.endpoints());
+        const message = publisher ? heldBy(port, publisher) : PluginError.from(error).message;
         if (this.#troubles.get(name) !== message)
           this.#parts.log.error("could not publish a port of a service on this host, and will retry", {
             network: this.#parts.network.id,
@@ -307,7 +311,7 @@ const connectedTo = ({ targets, ending = [] }: Service): readonly string[] => [.
 /** Takes away what a network's published ports have made on this host. @throws KernelError */
 export async function removeMesh(
   kernel: Kernel,
-  network: Pick<NetworkRecord, "id" | "serviceRanges" | "subnets">,
+  network: Pick<NetworkRecord, "id" | "ownGateway" | "serviceRanges" | "subnets">,
 ): Promise<void> {
   const { id, serviceRanges = [] } = network;
   await kernel.nftables.run(removal(meshTableOf(id)));
@@ -317,6 +321,8 @@ export async function removeMesh(
   const isOurs = (cidr: string) => serviceRanges.some((range) => Cidr.parse(range).contains(Cidr.parse(cidr).address));
   for (const cidr of await kernel.addresses.list(bridge))
     if (isOurs(cidr) || isVip(cidr, network)) await kernel.addresses.remove(bridge, cidr);
+  // What containers publish themselves needs it, too.
+  if (network.ownGateway === true) return;
   const path = `net/ipv4/conf/${bridge}/route_localnet`;
   if ((await kernel.sysctls.get(path)) === "1") await kernel.sysctls.set(path, "0");
 }

@@ -56,7 +56,11 @@ export class Services implements AsyncDisposable {
           .flatMap(({ sandbox, progress }) => (progress === "made" ? (sandbox ?? []) : [])),
       services: () => this.all,
     });
-    this.mesh = new Mesh({ kernel, store, network, host, log, entry, services: () => this.all });
+    this.mesh = new Mesh({
+      ...{ kernel, store, network, host, log, entry },
+      services: () => this.all,
+      endpoints: () => records.endpoints,
+    });
   }
 
   /** Networks without addresses for services have none, and no sandbox is looked at for them. */

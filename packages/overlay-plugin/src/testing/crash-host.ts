@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { openKernel, type Kernel } from "@portolan/kernel";
 import { Life, makeNetns, mortal, type Netns } from "@portolan/kernel/testing";
+import { bindings } from "@portolan/ports/testing";
 import { Cidr, endpointLock, networkLock, silentLogger, type EndpointId } from "@portolan/sdk";
 import { DriverCalls, endpointId, networkId, noPorts } from "@portolan/sdk/testing";
 import { MemoryDisk, openMemoryStore, SharedMemory } from "@portolan/state";
@@ -102,6 +103,26 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
   joinSandbox(network: string, name: string) {
     const ids = { networkId: networkId(network), endpointId: endpointId(name) };
     return this.driver().join({ ...ids, sandboxKey: this.#sandbox(name).path, options: noPorts });
+  }
+
+  /** @param ports as behind `docker run -p` */
+  publish(network: string, name: string, ports: readonly string[]): Promise<void> {
+    const ids = { networkId: networkId(network), endpointId: endpointId(name) };
+    return this.driver().programExternalConnectivity({ ...ids, options: { ...noPorts, portMap: bindings(...ports) } });
+  }
+
+  unpublish(network: string, name: string): Promise<void> {
+    return this.driver().revokeExternalConnectivity({ networkId: networkId(network), endpointId: endpointId(name) });
+  }
+
+  /** Whether anybody may have a TCP port of this host. */
+  async isFree(port: number): Promise<boolean> {
+    try {
+      (await this.#observer.ports.reserve({ protocol: "tcp", addresses: ["0.0.0.0"], first: port }))[Symbol.dispose]();
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** As dockerd does after Join. */
