@@ -320,10 +320,16 @@ describeCluster(3, "services of ts-overlay on three hosts", () => {
 
   step("leaves nothing behind in etcd when its last container has gone", async () => {
     for (const host of [on(1), on(2)]) await host.docker("rm", "-f", web(host));
-    const left = await cluster.keys(on(1), "/portolan/overlay/networks/");
-    expect(left).toEqual(["/portolan/overlay/networks/hansa/agreed"]);
+    // Every host hears that nothing is published any more, and only then gives back its own address.
+    await eventually("etcd has nothing but what the hosts agreed on", async () => {
+      const left = await cluster.keys(on(1), "/portolan/overlay/networks/");
+      return left.join() === "/portolan/overlay/networks/hansa/agreed";
+    });
     for (const host of cluster.hosts) {
-      expect((await overlayStatus(host)).networks[0]).toMatchObject({ services: [], sandboxes: { behind: 0 } });
+      await eventually(`${host.name} has no service`, async () => {
+        const { services = [], sandboxes } = (await overlayStatus(host)).networks[0] ?? {};
+        return services.length === 0 && sandboxes?.behind === 0;
+      });
     }
   });
 });
