@@ -1,10 +1,12 @@
 // The cgroups of a host. They belong to the machine, not to a namespace, so nobody removes them but us.
 import { existsSync, readdirSync } from "node:fs";
-import { rmdir } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { eventually } from "./wait.ts";
 
 const ROOT = "/sys/fs/cgroup";
+/** Below a cgroup that has others below it, for its own processes. */
+const OWN = "own";
 
 function folders(path: string): string[] {
   const entries = readdirSync(path, { withFileTypes: true });
@@ -26,6 +28,27 @@ export function cgroupsUnder(name: string): string[] {
 export function cgroupsWith(prefix: string): string[] {
   const all = existsSync(ROOT) ? ["", ...folders(ROOT)].flatMap((hierarchy) => folders(join(ROOT, hierarchy))) : [];
   return [...new Set(all.filter((name) => name.startsWith(prefix)))];
+}
+
+/**
+ * The words before a command that is to run in a cgroup of its own below `name`, in every hierarchy. Beside its dockerd's cgroup
+ * runc gives a managed plugin one under the plugin's id, which is the same on hosts that were given the same plugin; and since
+ * version 1.2 it starts none where another one runs.
+ */
+export async function inCgroup(name: string): Promise<readonly string[]> {
+  const isVersion2 = existsSync(join(ROOT, "cgroup.controllers"));
+  const hierarchies = isVersion2 ? [ROOT] : folders(ROOT).map((hierarchy) => join(ROOT, hierarchy));
+  for (const hierarchy of hierarchies) {
+    for (const folder of [join(hierarchy, name), join(hierarchy, name, OWN)]) {
+      await mkdir(folder, { recursive: true });
+      // One that was told of no processor takes nobody in.
+      if (basename(hierarchy) !== "cpuset") continue;
+      for (const list of ["cpuset.cpus", "cpuset.mems"])
+        await writeFile(join(folder, list), await readFile(join(hierarchy, list)));
+    }
+  }
+  const members = hierarchies.map((hierarchy) => join(hierarchy, name, OWN, "cgroup.procs")).join(" ");
+  return ["sh", "-c", 'for members in $0; do echo $$ >"$members"; done; exec "$@"', members];
 }
 
 /** Removes cgroup `name` and all below it; the processes in them have to be dead, and may still be on their way out. */

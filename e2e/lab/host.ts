@@ -6,7 +6,7 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Disks } from "./boot.ts";
-import { removeCgroups } from "./cgroups.ts";
+import { inCgroup, removeCgroups } from "./cgroups.ts";
 import { run, succeeded, type Result, type RunOptions } from "./command.ts";
 import type { Engine } from "./engines.ts";
 import { image, imageArchive, imageChanges } from "./image.ts";
@@ -162,8 +162,13 @@ export class Host implements AsyncDisposable {
   }
 
   /** Starts dockerd and does not wait. */
-  launchDockerd(args: readonly string[] = this.#dockerdArgs): Promise<Service> {
-    return this.start("dockerd", ["dockerd", "--debug", `--cgroup-parent=/${this.lab.cgroupOf(this.name)}`, ...args]);
+  async launchDockerd(args: readonly string[] = this.#dockerdArgs): Promise<Service> {
+    const parent = `--cgroup-parent=/${this.lab.cgroupOf(this.name)}`;
+    return this.start("dockerd", [...(await inCgroup(this.#cgroupOfPlugins)), "dockerd", "--debug", parent, ...args]);
+  }
+
+  get #cgroupOfPlugins(): string {
+    return `${this.lab.cgroupOf(this.name)}-plugins`;
   }
 
   async #dockerdAnswers(dockerd: Service): Promise<boolean> {
@@ -207,7 +212,7 @@ export class Host implements AsyncDisposable {
     await Promise.all([...this.services.values()].map(({ ended }) => ended));
     this.services.clear();
     await this.lab.underlay.unplug(this.name);
-    await removeCgroups(this.lab.cgroupOf(this.name));
+    for (const cgroup of [this.lab.cgroupOf(this.name), this.#cgroupOfPlugins]) await removeCgroups(cgroup);
   }
 
   /** Boots the host again from its disks. Nothing runs on it yet. */

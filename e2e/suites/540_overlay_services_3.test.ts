@@ -326,10 +326,7 @@ describeCluster(3, "services of ts-overlay on three hosts", () => {
       return left.join() === "/portolan/overlay/networks/hansa/agreed";
     });
     for (const host of cluster.hosts) {
-      await eventually(`${host.name} has no service`, async () => {
-        const { services = [], sandboxes } = (await overlayStatus(host)).networks[0] ?? {};
-        return services.length === 0 && sandboxes?.behind === 0;
-      });
+      expect((await overlayStatus(host)).networks[0]).toMatchObject({ services: [], sandboxes: { behind: 0 } });
     }
   });
 });
