@@ -22,11 +22,12 @@ interface Told {
   readonly map?: { readonly name: string; readonly elem?: readonly unknown[] };
 }
 
-/** Chains, and the MAC addresses of this host's containers with the ports behind which they are. */
+/** Chains, and the MAC addresses of this host's: its own, and those of its containers with the ports behind which they are. */
 async function told() {
   const all: readonly Told[] = await host.kernel.nftables.list(`list table netdev portolan-overlay-${ID}`);
   return {
     chains: all.flatMap(({ chain }) => chain?.name ?? []).sort(),
+    own: all.flatMap(({ set }) => (set?.name === "own" ? (set.elem ?? []) : [])),
     here: all.flatMap(({ set }) => (set?.name === "here" ? (set.elem ?? []) : [])),
     ports: all.flatMap(({ map }) => map?.elem ?? []),
   };
@@ -38,22 +39,28 @@ async function macOfWeb(): Promise<string> {
   return host.overlay.endpoints("net")[0]?.mac ?? "";
 }
 
-const firstTwo = ["inward", "outward"];
+const always = ["inward", "outward", "strange"];
 
 it("has a chain for each container's port, and leads to each from the VXLAN link", async () => {
   await host.create("net");
   expect(state()).toBe("on");
-  const { here: before, ...rest } = await told();
-  expect(rest).toEqual({ chains: firstTwo, ports: [] });
+  const { own, here: before, ...rest } = await told();
+  expect(rest).toEqual({ chains: always, ports: [] });
   // The gateway and the host itself: whatever is sent to them stays here.
   const bridge = await host.kernel.links.get(`po-${ID}`);
   expect(before).toHaveLength(2);
   expect(before).toContain(bridge?.mac);
+  expect(own).toEqual(before);
   await host.attach("net", "web", 5);
   const mac = await macOfWeb();
-  expect(await told()).toEqual({ chains: [...firstTwo, PORT], here: [...before, mac], ports: [[mac, PORT]] });
+  expect(await told()).toEqual({
+    chains: [...always, PORT].toSorted(),
+    own,
+    here: [...before, mac],
+    ports: [[mac, PORT]],
+  });
   await host.detach("net", "web");
-  expect(await told()).toEqual({ chains: firstTwo, here: before, ports: [] });
+  expect(await told()).toEqual({ chains: always, own, here: before, ports: [] });
   await host.remove("net");
   expect(await tables()).not.toContain("netdev");
 });
@@ -69,7 +76,9 @@ it("stands as before after a restart, and is mended when others have changed it"
     `delete table ${table}`,
     `flush chain ${table} inward`,
     `flush chain ${table} outward`,
+    `flush set ${table} own`,
     `flush set ${table} here`,
+    `add chain ${table} others`,
     `flush map ${table} ports`,
     `flush chain ${table} ${PORT}\ndelete chain ${table} ${PORT}`,
   ]) {
@@ -77,6 +86,22 @@ it("stands as before after a restart, and is mended when others have changed it"
     await host.overlay.look();
     expect({ harm, ...(await told()) }).toEqual({ harm, ...whole });
   }
+});
+
+it("keeps what packets have told it when it is written again, in this life and the next", async () => {
+  await host.create("net");
+  const table = `netdev portolan-overlay-${ID}`;
+  const elsewhere = async () => {
+    const [set] = (await host.kernel.nftables.list(`list set ${table} elsewhere`)) as readonly Told[];
+    return set?.set?.elem;
+  };
+  const far = "02:00:00:00:09:07";
+  host.kernel.nftables.runFromOutside(`add element ${table} elsewhere { ${far} }`);
+  await host.attach("net", "web", 5);
+  await host.overlay.look();
+  expect(await elsewhere()).toEqual([far]);
+  await host.restart();
+  expect(await elsewhere()).toEqual([far]);
 });
 
 it("is written once as long as nothing changes", async () => {
@@ -93,7 +118,7 @@ it("is made anew for a VXLAN link that had to be made anew", async () => {
   await host.kernel.links.remove(LINK);
   host.kernel.nftables.runFromOutside(`delete chain netdev portolan-overlay-${ID} inward`);
   await host.overlay.look();
-  expect((await told()).chains).toEqual(firstTwo);
+  expect((await told()).chains).toEqual(always);
 });
 
 it("is no network's condition: where nftables refuses it, frames are bridged until the next look", async () => {
@@ -123,7 +148,7 @@ it("goes as a whole when a container cannot be added: frames to it must not be t
   expect(await tables()).not.toContain("netdev");
   expect(state()).toMatch(/refused: nft add element netdev/);
   await host.overlay.look();
-  expect((await told()).chains).toEqual([...firstTwo, PORT]);
+  expect((await told()).chains).toEqual([...always, PORT].toSorted());
 });
 
 it("is not there when it is not wanted, nor what an earlier life made", async () => {

@@ -4,13 +4,9 @@
 // It is never needed: whatever it does not know, and everything while it is not there, is bridged.
 import type { Kernel } from "@portolan/kernel";
 import { PluginError, type EndpointId, type Logger, type NetworkId } from "@portolan/sdk";
-import { bridgeName, meshMac, portName, vxlanName } from "./naming.ts";
+import { entering, fastPathTableOf, leaving, newTable, renewedTable, type Port } from "./fast-path-ruleset.ts";
+import { bridgeName, meshMac, portName } from "./naming.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
-
-const TABLES = "netdev portolan-overlay-";
-const fastPathTableOf = (network: NetworkId) => `${TABLES}${network.slice(0, 12)}`;
-/** @param table with its family */
-export const isFastPathTable = (table: string) => table.startsWith(TABLES);
 
 export interface FastPathParts {
   readonly kernel: Kernel;
@@ -20,8 +16,6 @@ export interface FastPathParts {
   readonly host: string;
   readonly isWanted: boolean;
 }
-
-type Port = Pick<EndpointRecord, "id" | "mac">;
 
 /** What one network's table has, as far as we know. */
 interface Way {
@@ -57,7 +51,7 @@ export class FastPath {
       const { kernel, host } = this.#parts;
       const bridge = await kernel.links.get(bridgeName(network.id));
       const own = [...(bridge ? [bridge.mac] : []), meshMac(network.name, host)];
-      await kernel.nftables.run(fastPathTable(network.id, own, ports));
+      await this.#write(network, own, ports);
       const now: Way = { ports: new Map(ports.map(({ id, mac }) => [id, mac])) };
       this.#ways.set(network.id, now);
       now.seen = await this.#look(network.id);
@@ -69,11 +63,7 @@ export class FastPath {
     return this.#try(network, async () => {
       const way = this.#ways.get(network);
       if (!way || way.ports.get(id) === mac) return;
-      const table = fastPathTableOf(network);
-      const [here, behind] = elementsOf(table, { id, mac });
-      await this.#parts.kernel.nftables.run(
-        `add ${here}\nadd ${behind}\nadd chain ${table} ${portName(id)} ${portChain(portName(id))}\n`,
-      );
+      await this.#parts.kernel.nftables.run(entering(network, { id, mac }));
       way.ports.set(id, mac);
       way.seen = undefined;
     });
@@ -85,12 +75,7 @@ export class FastPath {
       const way = this.#ways.get(network);
       const mac = way?.ports.get(id);
       if (!way || mac === undefined) return;
-      const [table, chain] = [fastPathTableOf(network), portName(id)];
-      // Kernels before 6.16 remove the chain with its link, and nft before 1.0.6 removes only what is there: so it is.
-      await this.#parts.kernel.nftables.run(
-        `delete element ${table} here { ${mac} }\ndelete element ${table} ports { ${mac} }\n` +
-          `add chain ${table} ${chain}\nflush chain ${table} ${chain}\ndelete chain ${table} ${chain}\n`,
-      );
+      await this.#parts.kernel.nftables.run(leaving(network, { id, mac }));
       way.ports.delete(id);
       way.seen = undefined;
     });
@@ -131,6 +116,15 @@ export class FastPath {
     return turn;
   }
 
+  /** What is known to be elsewhere is kept, unless the table has gone or is not one of ours. */
+  async #write({ id }: NetworkRecord, own: readonly string[], ports: readonly Port[]): Promise<void> {
+    const { nftables } = this.#parts.kernel;
+    const there = await nftables.list(`list table ${fastPathTableOf(id)}`, { terse: true }).catch(() => undefined);
+    const chains = there?.flatMap(({ chain }) => (chain as { name: string } | undefined)?.name ?? []);
+    const renewed = chains && nftables.run(renewedTable(id, own, ports, chains)).then(() => true);
+    if (!(await renewed?.catch(() => false))) await nftables.run(newTable(id, own, ports));
+  }
+
   async #remove(id: NetworkId): Promise<void> {
     this.#ways.delete(id);
     const table = fastPathTableOf(id);
@@ -151,6 +145,7 @@ export class FastPath {
     try {
       const told = [
         await nftables.list(`list table ${table}`, { terse: true }),
+        await nftables.list(`list set ${table} own`),
         await nftables.list(`list set ${table} here`),
         await nftables.list(`list map ${table} ports`),
       ];
@@ -160,54 +155,3 @@ export class FastPath {
     }
   }
 }
-
-/**
- * The whole table of a network anew. What came from another host is known to be there for an hour, so that the first frame to
- * it, and one to somebody who only listens, is bridged. What is on this host is never taken for elsewhere: a container may
- * just have moved here, and others may lie about their address.
- * @param own the MAC addresses that are the host's in the network
- * @param ports of containers whose links are there
- */
-function fastPathTable(id: NetworkId, own: readonly string[], ports: readonly Port[]): string {
-  const [table, vxlan] = [fastPathTableOf(id), vxlanName(id)];
-  // Two containers may have been given one address: then it is the later one's, as on a bridge.
-  const behind = new Map(ports.map((port) => [port.mac, portName(port.id)]));
-  const here = new Set([...own, ...behind.keys()]);
-  const told = [...behind].map(([mac, port]) => `${mac} : "${port}"`).join(", ");
-  return `add table ${table}
-delete table ${table}
-table ${table} {
-  set here {
-    typeof ether daddr
-    elements = { ${[...here].join(", ")} }
-  }
-  set elsewhere {
-    typeof ether saddr
-    size 65535
-    flags dynamic,timeout
-    timeout 1h
-  }
-  map ports {
-    typeof ether daddr : meta iif
-${told === "" ? "" : `    elements = { ${told} }\n`}  }
-  chain outward {
-    ether daddr @here accept
-    ether daddr @elsewhere fwd to "${vxlan}"
-  }
-  chain inward {
-    type filter hook ingress device "${vxlan}" priority 0; policy accept;
-    ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 drop comment "nobody has a group's address"
-    update @elsewhere { ether saddr }
-    fwd to ether daddr map @ports
-  }
-${ports.map((port) => `  chain ${portName(port.id)} ${portChain(portName(port.id))}\n`).join("")}}
-`;
-}
-
-const portChain = (port: string) =>
-  `{\n    type filter hook ingress device "${port}" priority 0; policy accept;\n    goto outward\n  }`;
-
-const elementsOf = (table: string, { id, mac }: Port) => [
-  `element ${table} here { ${mac} }`,
-  `element ${table} ports { ${mac} : "${portName(id)}" }`,
-];

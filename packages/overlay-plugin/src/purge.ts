@@ -6,7 +6,7 @@ import { openStore, removeStore } from "@portolan/state";
 import { removeLink } from "./apply.ts";
 import { removeTunnelRules } from "./encryption/encryption.ts";
 import { uninstallFirewall } from "./firewall.ts";
-import { isFastPathTable } from "./fast-path.ts";
+import { isFastPathTable } from "./fast-path-ruleset.ts";
 import { BRIDGE_PREFIX, FORWARD_CHAIN, idInAlias } from "./naming.ts";
 import { Records, schema } from "./records.ts";
 import { removeTable } from "./services/balancer.ts";
