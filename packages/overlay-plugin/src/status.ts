@@ -136,11 +136,7 @@ function networkStatus(network: NetworkRecord, { records, networks, ports, recon
     /** Containers' sandboxes on this host, by whether they have the services as they are. */
     sandboxes: carrier?.services.areInside === true ? carrier.services.balancer.state : undefined,
     published: carrier?.services.areWanted === true ? carrier.services.mesh.state : undefined,
-    trouble:
-      network.trouble ??
-      reconciler.troubles.get(id) ??
-      carrier?.services.balancer.state.trouble ??
-      carrier?.services.mesh.state.trouble,
+    trouble: network.trouble ?? reconciler.troubles.get(id) ?? carrier?.services.trouble,
   };
 }
 

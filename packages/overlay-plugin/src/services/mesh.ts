@@ -4,12 +4,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { Kernel, PortReservation } from "@portolan/kernel";
 import { Cidr, PluginError, type Logger } from "@portolan/sdk";
-import type { SharedStore } from "@portolan/state";
+import { StoreAway, type SharedStore } from "@portolan/state";
 import { announce, type Announcement } from "../cluster/announce.ts";
-import { MESH, type EndpointEntry } from "../cluster/keys.ts";
+import { MESH, portKey, type EndpointEntry, type PortEntry } from "../cluster/keys.ts";
 import { claimAddresses, isOwnVip, releaseAddresses } from "../cluster/mesh-address.ts";
 import { aliasOf, bridgeName, isOfSwarm, meshMac, meshName, meshPortName } from "../naming.ts";
 import type { EndpointRecord, NetworkRecord } from "../records.ts";
+import { settlePorts } from "./clashes.ts";
 import { meshPorts, meshTable, meshTableOf, type MeshPort } from "./mesh-ruleset.ts";
 import { familyOf, removal } from "./ruleset.ts";
 import { heldBy, publisherOf } from "./publishers.ts";
@@ -45,6 +46,9 @@ export class Mesh implements AsyncDisposable {
   readonly #table: string;
   readonly #held = new Map<string, PortReservation>();
   readonly #troubles = new Map<string, string>();
+  /** By port that several services of the network claim, the one that the store says has it. */
+  readonly #holders = new Map<string, string>();
+  #clashes: readonly string[] = [];
   #trouble: string | undefined;
   /** Unknown after a start: an earlier life may have led some. */
   #led: readonly MeshPort[] | undefined;
@@ -66,7 +70,7 @@ export class Mesh implements AsyncDisposable {
 
   get state(): MeshState {
     const ports = Object.fromEntries((this.#led ?? []).map((port) => [text(port), port.service]));
-    const trouble = this.#trouble ?? [...this.#troubles.values()][0];
+    const trouble = this.#trouble ?? [...this.#troubles.values()][0] ?? this.#clashes[0];
     return { ports, ...(trouble !== undefined && { trouble }) };
   }
 
@@ -141,7 +145,7 @@ export class Mesh implements AsyncDisposable {
     const { kernel, store, network, host } = this.#parts;
     const services = this.#parts.services();
     if (!services) return;
-    const ports = meshPorts(services);
+    const ports = await this.#settle(meshPorts(services));
     const balanced = isOfSwarm(network.id) ? services : [];
     if (ports.length + balanced.length === 0) {
       if (this.#isDown) return;
@@ -173,6 +177,35 @@ export class Mesh implements AsyncDisposable {
     this.#balanced = balanced;
     await this.#forgetFlows(before, led);
     await this.#forgetServiceFlows(balancedBefore, balanced);
+  }
+
+  /** Leaves each port to one service: of several, to the one that the store says has it. While it is away, what it said last counts. */
+  async #settle(claimed: readonly MeshPort[]): Promise<readonly MeshPort[]> {
+    const { log, network } = this.#parts;
+    const settle = () => settlePorts(claimed, text, (name) => this.#holders.get(name));
+    for (const { what } of settle().clashes) {
+      const port = claimed.find((each) => text(each) === what);
+      if (port) await this.#askForHolder(port);
+    }
+    const { kept, clashes } = settle();
+    const sentences = clashes.map(({ sentence }) => sentence);
+    for (const clash of sentences) if (!this.#clashes.includes(clash)) log.warn(clash, { network: network.id });
+    this.#clashes = sentences;
+    return kept;
+  }
+
+  async #askForHolder(port: MeshPort): Promise<void> {
+    const { store, network } = this.#parts;
+    const { protocol, hostPort, containerPort } = port;
+    try {
+      const found = await store.get(portKey(`${hostPort}:${containerPort}/${protocol}`));
+      const holder = found?.value as Partial<PortEntry> | null | undefined;
+      if (holder?.network === network.name && holder.service !== undefined)
+        this.#holders.set(text(port), holder.service);
+      else this.#holders.delete(text(port));
+    } catch (error) {
+      if (!(error instanceof StoreAway)) throw error;
+    }
   }
 
   async #bringLink(addresses: readonly string[]): Promise<void> {

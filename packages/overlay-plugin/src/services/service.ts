@@ -67,7 +67,9 @@ export class ServiceIndex {
    * @param reaches whether a container with the address is there and may be sent to
    */
   balanced(reaches: (address: string) => boolean): readonly Service[] {
-    return [...this.#balanced.values()]
+    return [...this.#balanced]
+      .toSorted(([one], [other]) => (one < other ? -1 : 1))
+      .map(([, told]) => told)
       .map(({ entry: { name, vips, targets }, ending }) => ({
         ...{ name, vips, publish: [], targets: targets.filter(reaches).toSorted() },
         ending: [...ending].filter(reaches),

@@ -8,14 +8,17 @@ import {
   asEndpoint,
   asService,
   balancedIn,
+  isAddress,
   serviceIn,
   vipIn,
   type EndpointEntry,
+  type VipEntry,
 } from "../cluster/keys.ts";
 import { enterService, leaveService } from "../cluster/services.ts";
 import { isOfSwarm } from "../naming.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "../records.ts";
 import { Balancer } from "./balancer.ts";
+import { plain, settleServices } from "./clashes.ts";
 import { Mesh } from "./mesh.ts";
 import { ServiceIndex, type Service } from "./service.ts";
 
@@ -40,6 +43,10 @@ export class Services implements AsyncDisposable {
   readonly mesh: Mesh;
   readonly #parts: ServicesParts;
   readonly #index = new ServiceIndex();
+  /** By address, the service that the cluster says has it. */
+  readonly #holders = new Map<string, string>();
+  /** Sentences for the operator. */
+  #clashes: readonly string[] = [];
   readonly #closing = new AbortController();
   readonly #attending = new Set<Promise<void>>();
   #synced = false;
@@ -77,22 +84,32 @@ export class Services implements AsyncDisposable {
   get all(): readonly Service[] | undefined {
     const { reaches, host, entry } = this.#parts;
     if (!this.#synced || reaches(host) === undefined) return undefined;
-    if (!isOfSwarm(this.#parts.network.id)) return this.#index.services((other) => reaches(other) === true);
-    return this.#index.balanced((address) => {
+    if (!isOfSwarm(this.#parts.network.id))
+      return this.#settle(this.#index.services((other) => reaches(other) === true));
+    const isThere = (address: string) => {
       const there = entry(address)?.host;
       return there !== undefined && reaches(there) === true;
-    });
+    };
+    return this.#settle(this.#index.balanced(isThere));
+  }
+
+  /** Why a service is not led as the cluster's entry of it says, or why its containers do not hear of it. */
+  get trouble(): string | undefined {
+    return this.balancer.state.trouble ?? this.mesh.state.trouble ?? this.#clashes[0];
   }
 
   /** By name: the virtual ones of `web`, and those of its containers for `tasks.web`. */
   addresses(name: string): readonly string[] {
     const [, tasksOf] = /^tasks\.(.+)$/.exec(name) ?? [];
-    if (tasksOf === undefined) return this.#index.names.get(name)?.vips ?? [];
-    return this.all?.find((service) => service.name === tasksOf)?.targets ?? [];
+    const claimed = this.#index.names.get(name)?.vips ?? [];
+    if (tasksOf === undefined && this.#clashes.length === 0) return claimed;
+    const found = this.all?.find((service) => service.name === (tasksOf ?? name));
+    return (tasksOf === undefined ? found?.vips : found?.targets) ?? [];
   }
 
   replaced(entries: readonly Entry[]): void {
     this.#index.clear();
+    this.#holders.clear();
     for (const { key, value } of entries) this.#note(key, value, addressIn(key), undefined);
     this.mesh.replaced(new Map(entries.map(({ key, value }) => [vipIn(key) ?? "", value])));
     this.#synced = true;
@@ -102,8 +119,8 @@ export class Services implements AsyncDisposable {
   /** @param before what the cluster said of the same address before */
   changed({ key, value }: ChangedEntry, before: EndpointEntry | undefined): void {
     const vip = vipIn(key);
-    const isNews = vip === undefined ? this.#note(key, value, addressIn(key), before) : this.mesh.changed(vip, value);
-    if (isNews) this.update();
+    const isNote = this.#note(key, value, addressIn(key), before);
+    if (vip === undefined ? isNote : this.mesh.changed(vip, value) || isNote) this.update();
   }
 
   /** Looks whether the tables are still there. */
@@ -116,6 +133,7 @@ export class Services implements AsyncDisposable {
   /** A host came, went, or was away for too long. */
   update(): void {
     if (!this.areWanted) return;
+    this.#noteClashes();
     if (this.areInside) this.balancer.update();
     if (this.#mayPublish) this.mesh.update();
   }
@@ -205,6 +223,22 @@ export class Services implements AsyncDisposable {
     await locks.run(endpointLock(network.id, id), "serve", serve, this.#closing.signal);
   }
 
+  #settle(services: readonly Service[]): readonly Service[] {
+    return settleServices(services, (address) => this.#holders.get(address)).kept;
+  }
+
+  /** Each is told once, for as long as it lasts. */
+  #noteClashes(): void {
+    const every = isOfSwarm(this.#parts.network.id)
+      ? this.#index.balanced(() => true)
+      : this.#index.services(() => true);
+    const { clashes } = settleServices(every, (address) => this.#holders.get(address));
+    const sentences = clashes.map(({ sentence }) => sentence);
+    const { log, network } = this.#parts;
+    for (const clash of sentences) if (!this.#clashes.includes(clash)) log.warn(clash, { network: network.id });
+    this.#clashes = sentences;
+  }
+
   #note(key: string, value: unknown, address: string | undefined, before: EndpointEntry | undefined): boolean {
     if (address !== undefined) {
       const after = asEndpoint(value);
@@ -217,9 +251,20 @@ export class Services implements AsyncDisposable {
       this.#index.setBalanced(swarms, asBalanced(value));
       return true;
     }
+    const vip = vipIn(key);
+    if (vip !== undefined) return this.#noteHolder(vip, value);
     const name = serviceIn(key);
     if (name !== undefined) this.#index.setService(name, asService(value));
     return name !== undefined;
+  }
+
+  /** @returns whether it decides anything */
+  #noteHolder(vip: string, value: unknown): boolean {
+    if (!isAddress(vip)) return false;
+    const service = (value as VipEntry | null | undefined)?.service;
+    if (typeof service === "string") this.#holders.set(plain(vip), service);
+    else this.#holders.delete(plain(vip));
+    return this.#clashes.length > 0;
   }
 }
 
