@@ -199,6 +199,52 @@ it("tells it again only so often, and leaves the rest to the next look", async (
   expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.two });
 });
 
+describe("what the kernel refuses to forget", () => {
+  const both = { "10.9.0.5": MAC, [MAC]: VTEPS.two };
+  beforeEach(async () => {
+    await forwarding.attach(link);
+    listed(at("10.9.0.5", "two"));
+    expect(await tables()).toEqual(both);
+    failing = (step) => step.startsWith("remove");
+  });
+
+  it("is forgotten before anybody looks", async () => {
+    changed(endpointKey("net", "10.9.0.5"));
+    expect(await tables()).toEqual(both);
+    failing = undefined;
+    await eventually(async () => expect(await tables()).toEqual({}));
+  });
+
+  it("is forgotten when the address is another container's by then", async () => {
+    changed(endpointKey("net", "10.9.0.5"), at("10.9.0.5", "three", OTHER).value);
+    expect(await tables()).toEqual({ "10.9.0.5": OTHER, [OTHER]: VTEPS.three, [MAC]: VTEPS.two });
+    failing = undefined;
+    await eventually(async () => expect(await tables()).toEqual({ "10.9.0.5": OTHER, [OTHER]: VTEPS.three }));
+  });
+
+  it("stays when it is there again by then", async () => {
+    changed(endpointKey("net", "10.9.0.5"));
+    await forwarding.settled();
+    changed(endpointKey("net", "10.9.0.5"), at("10.9.0.5", "three").value);
+    failing = undefined;
+    await sleep(3 * Math.max(...RETRIES_MS));
+    expect(await tables()).toEqual({ "10.9.0.5": MAC, [MAC]: VTEPS.three });
+  });
+
+  it("is asked for as often as before once somebody has looked", async () => {
+    changed(endpointKey("net", "10.9.0.5"));
+    await sleep(10 * Math.max(...RETRIES_MS));
+    failing = undefined;
+    await forwarding.attach(link);
+    expect(await tables()).toEqual({});
+    failing = (step) => step.startsWith("put");
+    changed(endpointKey("net", "10.9.0.5"), at("10.9.0.5", "two").value);
+    await forwarding.settled();
+    failing = undefined;
+    await eventually(async () => expect(await tables()).toEqual(both));
+  });
+});
+
 it("survives what others wrote among the entries", async () => {
   await forwarding.attach(link);
   const junk = [null, "x", 5, { host: 1 }, { host: "two", endpoint: "e" }, []];

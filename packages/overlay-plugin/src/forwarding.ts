@@ -1,4 +1,5 @@
 // What one network's VXLAN link is told of containers on other hosts: the cluster's entries, applied as they change.
+import { isIP } from "node:net";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { isKernelError, type Kernel, type LinkHandle, type Parts } from "@portolan/kernel";
 import type { Logger } from "@portolan/sdk";
@@ -41,6 +42,13 @@ export interface Repair {
   readonly missing: number;
 }
 
+/** A change of the kernel's tables. */
+interface Step {
+  readonly done: Promise<unknown>;
+  /** What the kernel refuses is due again after a while. */
+  readonly due: Place | string;
+}
+
 /** Steps in one go: more would wait in memory, fewer would wait for each other. */
 const BATCH = 64;
 const RETRIES_MS = [500, 1_000, 2_000, 4_000, 8_000];
@@ -49,10 +57,10 @@ export class Forwarding {
   readonly #parts: ForwardingParts;
   readonly #now: () => number;
   readonly #places = new Places();
-  /** Those that may not be in the kernel as they should be. */
-  readonly #due = new Set<Place>();
+  /** Those that may not be in the kernel as they should be, and addresses and MAC addresses that it should have forgotten. */
+  readonly #due = new Set<Place | string>();
   /** Those of which the kernel was told in vain: told again after a while. */
-  readonly #refused = new Set<Place>();
+  readonly #refused = new Set<Place | string>();
   #retries = 0;
   #retry: NodeJS.Timeout | undefined;
   #listings = 0;
@@ -180,6 +188,8 @@ export class Forwarding {
       this.#places.untieAll();
     }
     this.#dirty = false;
+    // All that was refused before is compared.
+    this.#refused.clear();
     this.#comparisons += 1;
     const comparison = (this.#comparison = new Comparison(this.#places, this.#comparisons));
     try {
@@ -278,7 +288,7 @@ export class Forwarding {
   /** @returns how many there were */
   async #removeForeign(link: LinkHandle, comparison: Comparison): Promise<number> {
     const wanted = new Set<string>();
-    for (const place of this.#due) wanted.add(this.#wanted(place)?.mac ?? "");
+    for (const place of this.#due) if (typeof place !== "string") wanted.add(this.#wanted(place)?.mac ?? "");
     const foreign = comparison.foreign((mac) => wanted.has(mac));
     let removed = 0;
     for (let at = 0; at < foreign.length; at += BATCH) {
@@ -303,25 +313,21 @@ export class Forwarding {
   async #apply(link: LinkHandle): Promise<boolean> {
     const refusals: unknown[] = [];
     while (this.#due.size > 0 && this.#link === link) {
-      const steps: Promise<unknown>[] = [];
-      const places: Place[] = [];
+      const steps: Step[] = [];
       // The kernel does them in the order in which they are asked for here.
-      for (const place of this.#due) {
-        this.#due.delete(place);
-        for (const step of this.#change(link, place)) {
-          steps.push(step);
-          places.push(place);
-        }
+      for (const due of this.#due) {
+        this.#due.delete(due);
+        steps.push(...(typeof due === "string" ? this.#forget(link, due) : this.#change(link, due)));
         if (steps.length >= BATCH) break;
       }
-      for (const [n, outcome] of (await Promise.allSettled(steps)).entries()) {
+      for (const [n, outcome] of (await Promise.allSettled(steps.map(({ done }) => done))).entries()) {
         if (outcome.status === "fulfilled") continue;
         this.#dirty = true;
         // A link that somebody removed is mended soon, and then it is told everything.
         if (isKernelError(outcome.reason, "ENODEV")) return false;
         refusals.push(outcome.reason);
-        const place = places[n];
-        if (place) this.#refuse(place);
+        const due = steps[n]?.due;
+        if (due !== undefined) this.#refuse(due);
       }
     }
     if (refusals.length > 0)
@@ -333,11 +339,12 @@ export class Forwarding {
     return true;
   }
 
-  /** The kernel may know anything of it: it is told all of it again. What it should have forgotten a comparison finds. */
-  #refuse(place: Place): void {
-    if (place.station) place.station.via = undefined;
-    this.#places.untie(place);
-    this.#refused.add(place);
+  /** The kernel may know anything of it: it is told all of it again. */
+  #refuse(due: Place | string): void {
+    this.#refused.add(due);
+    if (typeof due === "string") return;
+    if (due.station) due.station.via = undefined;
+    this.#places.untie(due);
   }
 
   #retryLater(): void {
@@ -347,38 +354,47 @@ export class Forwarding {
     this.#retries += 1;
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
-      for (const place of this.#refused) this.#due.add(place);
+      for (const due of this.#refused) this.#due.add(due);
       this.#refused.clear();
       this.#pump();
     }, delay).unref();
   }
 
   /** What is told no more goes before what takes its place. */
-  #change(link: LinkHandle, place: Place): Promise<unknown>[] {
+  #change(link: LinkHandle, place: Place): readonly Step[] {
     const { neighbours, stations } = this.#parts.kernel;
     const { address, station: before, fresh } = place;
     place.fresh = false;
     const wanted = this.#wanted(place);
     if (isAs(place, wanted)) return [];
-    const steps: Promise<unknown>[] = [];
+    const steps: Step[] = [];
     if (before && before.mac !== wanted?.mac) {
-      const alone = this.#places.untie(place);
-      this.#comparison?.touch(before.mac, alone !== undefined);
-      if (alone) steps.push(stations.remove(link, before.mac));
+      this.#comparison?.touch(before.mac, false);
+      if (this.#places.untie(place)) steps.push(...this.#forget(link, before.mac));
     }
-    this.#comparison?.touch(address, wanted === undefined);
-    if (!wanted) return before ? [...steps, neighbours.remove(link, address)] : steps;
+    this.#comparison?.touch(address, false);
+    if (!wanted) return before ? [...steps, ...this.#forget(link, address)] : steps;
     const station = this.#places.tie(address, wanted.mac);
     this.#comparison?.touch(station.mac, false);
+    const told = (done: Promise<unknown>) => void steps.push({ done, due: place });
     if (station.via !== wanted.via) {
       station.via = wanted.via;
-      steps.push(stations.put(link, wanted));
+      told(stations.put(link, wanted));
     }
     if (before?.mac !== wanted.mac) {
-      steps.push(neighbours.put(link, { address, mac: wanted.mac }));
-      if (before || fresh) steps.push(this.announce(address, wanted.mac));
+      told(neighbours.put(link, { address, mac: wanted.mac }));
+      if (before || fresh) told(this.announce(address, wanted.mac));
     }
     return steps;
+  }
+
+  /** @param key an address or a MAC address: of those of which it has been told anew meanwhile nothing is to be forgotten */
+  #forget(link: LinkHandle, key: string): readonly Step[] {
+    const { neighbours, stations } = this.#parts.kernel;
+    const isMac = isIP(key) === 0;
+    if (isMac ? this.#places.station(key) : this.#places.get(key)?.station) return [];
+    this.#comparison?.touch(key, true);
+    return [{ done: (isMac ? stations : neighbours).remove(link, key), due: key }];
   }
 }
 
