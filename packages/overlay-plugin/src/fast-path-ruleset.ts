@@ -2,8 +2,9 @@
 // tracking is not to see.
 import type { NetworkId } from "@portolan/sdk";
 import { portName, vxlanName } from "./naming.ts";
-import type { EndpointRecord } from "./records.ts";
+import type { EndpointRecord, NetworkRecord } from "./records.ts";
 
+type Network = Pick<NetworkRecord, "id" | "floods">;
 export type Port = Pick<EndpointRecord, "id" | "mac">;
 
 const TABLES = "netdev portolan-overlay-";
@@ -14,12 +15,12 @@ export const isFastPathTable = (table: string) => table.startsWith(TABLES);
 const GROUP = "01:00:00:00:00:00";
 const NO_GROUP = "00:00:00:00:00:00";
 /** Chains that are in each table, beside those of ports. */
-const CHAINS = ["outward", "strange", "inward"];
+const CHAINS = ["outward", "inward"];
 
 /** @param own the MAC addresses that are the host's in the network @param ports of containers whose links are there */
-export function newTable(id: NetworkId, own: readonly string[], ports: readonly Port[]): string {
-  const table = fastPathTableOf(id);
-  return `add table ${table}\ndelete table ${table}\n${wholeTable(id, own, ports)}`;
+export function newTable(network: Network, own: readonly string[], ports: readonly Port[]): string {
+  const table = fastPathTableOf(network.id);
+  return `add table ${table}\ndelete table ${table}\n${wholeTable(network, own, ports)}`;
 }
 
 /**
@@ -27,23 +28,23 @@ export function newTable(id: NetworkId, own: readonly string[], ports: readonly 
  * before it went. Refused where the table is another one. @param chains that it has
  */
 export function renewedTable(
-  id: NetworkId,
+  network: Network,
   own: readonly string[],
   ports: readonly Port[],
   chains: readonly string[],
 ): string {
-  const table = fastPathTableOf(id);
+  const table = fastPathTableOf(network.id);
   const wanted = new Set([...CHAINS, ...ports.map((port) => portName(port.id))]);
   const gone = chains.filter((chain) => !wanted.has(chain)).map((chain) => withoutChain(table, chain));
   const emptied = ["set own", "set here", "map ports"].map((what) => `flush ${what.replace(" ", ` ${table} `)}\n`);
-  return `flush table ${table}\n${gone.join("")}${emptied.join("")}${wholeTable(id, own, ports)}`;
+  return `flush table ${table}\n${gone.join("")}${emptied.join("")}${wholeTable(network, own, ports)}`;
 }
 
 /** A container's port has come. */
-export function entering(network: NetworkId, port: Port): string {
-  const table = fastPathTableOf(network);
+export function entering(network: Network, port: Port): string {
+  const table = fastPathTableOf(network.id);
   const [here, behind] = elementsOf(table, port);
-  return `add ${here}\nadd ${behind}\nadd chain ${table} ${portName(port.id)} ${portChain(port)}\n`;
+  return `add ${here}\nadd ${behind}\nadd chain ${table} ${portName(port.id)} ${portChain(network, port)}\n`;
 }
 
 /** It goes, or has gone. */
@@ -54,16 +55,23 @@ export function leaving(network: NetworkId, port: Port): string {
 }
 
 /**
- * What came from another host is known to be there for an hour, so that the first frame to it, and one to somebody who only
+ * How long what came from another host is known to be there. In a network that learns an address may move unheard of: there it
+ * is as long as the bridge would know it.
+ */
+const lifetime = ({ floods }: Network) => (floods ? "5m" : "1h");
+
+/**
+ * What came from another host is known to be there for a while, so that the first frame to it, and one to somebody who only
  * listens, is bridged. What is on this host is never taken for elsewhere: a container may just have moved here, and others may
  * lie about their address.
  *
  * What other hosts send to a container here never meets the host's connection tracking, so what is bridged to them must not
- * either: it would find a connection's answer, or its end, without a beginning, and many a firewall drops that. Nor must what
- * is sent from, or to, an address behind a container that nobody told us of, which may be here or there. What the host itself
- * sends and gets is tracked, both ways, as is what its own containers send to each other.
+ * either: it would find a connection's answer, or its end, without a beginning, and many a firewall drops that. What the host
+ * itself sends and gets is tracked, both ways, as is what its own containers send to each other, strangers among them: MAC
+ * addresses behind a container's port that nobody told us of.
  */
-function wholeTable(id: NetworkId, own: readonly string[], ports: readonly Port[]): string {
+function wholeTable(network: Network, own: readonly string[], ports: readonly Port[]): string {
+  const { id } = network;
   const [table, vxlan] = [fastPathTableOf(id), vxlanName(id)];
   // Two containers may have been given one address: then it is the later one's, as on a bridge.
   const behind = new Map(ports.map((port) => [port.mac, portName(port.id)]));
@@ -83,6 +91,12 @@ function wholeTable(id: NetworkId, own: readonly string[], ports: readonly Port[
     typeof ether saddr
     size 65535
     flags dynamic,timeout
+    timeout ${lifetime(network)}
+  }
+  set strangers {
+    typeof ether saddr
+    size 4096
+    flags dynamic,timeout
     timeout 1h
   }
   map ports {
@@ -91,11 +105,7 @@ ${told === "" ? "" : `    elements = { ${told} }\n`}  }
   chain outward {
     ether daddr @here accept
     ether daddr @elsewhere fwd to "${vxlan}"
-    ${untracked}
-  }
-  chain strange {
-    ether daddr @own accept
-    ether daddr @elsewhere fwd to "${vxlan}"
+    ether daddr @strangers accept
     ${untracked}
   }
   chain inward {
@@ -105,15 +115,16 @@ ${told === "" ? "" : `    elements = { ${told} }\n`}  }
     fwd to ether daddr map @ports
     ether daddr != @own ${untracked}
   }
-${ports.map((port) => `  chain ${portName(port.id)} ${portChain(port)}\n`).join("")}}
+${ports.map((port) => `  chain ${portName(port.id)} ${portChain(network, port)}\n`).join("")}}
 `;
 }
 
-function portChain({ id, mac }: Port): string {
+/** In a network that learns, an address that nobody told of has moved here as soon as a frame from it comes in, as on its bridge. */
+function portChain({ floods }: Network, { id, mac }: Port): string {
+  const strange = (what: string) => `    ether saddr != ${mac} ${what} { ether saddr }\n`;
   return `{
     type filter hook ingress device "${portName(id)}" priority 0; policy accept;
-    ether saddr != ${mac} goto strange
-    goto outward
+${strange("update @strangers")}${floods ? strange("delete @elsewhere") : ""}    goto outward
   }`;
 }
 

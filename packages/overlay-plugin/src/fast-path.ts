@@ -19,6 +19,7 @@ export interface FastPathParts {
 
 /** What one network's table has, as far as we know. */
 interface Way {
+  readonly network: NetworkRecord;
   /** Ports and the MAC addresses behind them. */
   readonly ports: Map<EndpointId, string>;
   /** What nft told of it when it was whole; undefined since it was changed. */
@@ -52,7 +53,7 @@ export class FastPath {
       const bridge = await kernel.links.get(bridgeName(network.id));
       const own = [...(bridge ? [bridge.mac] : []), meshMac(network.name, host)];
       await this.#write(network, own, ports);
-      const now: Way = { ports: new Map(ports.map(({ id, mac }) => [id, mac])) };
+      const now: Way = { network, ports: new Map(ports.map(({ id, mac }) => [id, mac])) };
       this.#ways.set(network.id, now);
       now.seen = await this.#look(network.id);
     });
@@ -63,7 +64,7 @@ export class FastPath {
     return this.#try(network, async () => {
       const way = this.#ways.get(network);
       if (!way || way.ports.get(id) === mac) return;
-      await this.#parts.kernel.nftables.run(entering(network, { id, mac }));
+      await this.#parts.kernel.nftables.run(entering(way.network, { id, mac }));
       way.ports.set(id, mac);
       way.seen = undefined;
     });
@@ -117,12 +118,14 @@ export class FastPath {
   }
 
   /** What is known to be elsewhere is kept, unless the table has gone or is not one of ours. */
-  async #write({ id }: NetworkRecord, own: readonly string[], ports: readonly Port[]): Promise<void> {
+  async #write(network: NetworkRecord, own: readonly string[], ports: readonly Port[]): Promise<void> {
     const { nftables } = this.#parts.kernel;
-    const there = await nftables.list(`list table ${fastPathTableOf(id)}`, { terse: true }).catch(() => undefined);
+    const there = await nftables
+      .list(`list table ${fastPathTableOf(network.id)}`, { terse: true })
+      .catch(() => undefined);
     const chains = there?.flatMap(({ chain }) => (chain as { name: string } | undefined)?.name ?? []);
-    const renewed = chains && nftables.run(renewedTable(id, own, ports, chains)).then(() => true);
-    if (!(await renewed?.catch(() => false))) await nftables.run(newTable(id, own, ports));
+    const renewed = chains && nftables.run(renewedTable(network, own, ports, chains)).then(() => true);
+    if (!(await renewed?.catch(() => false))) await nftables.run(newTable(network, own, ports));
   }
 
   async #remove(id: NetworkId): Promise<void> {
