@@ -1,6 +1,6 @@
 // Ports that containers publish by -p where the network's own gateway is their way out, as users try them on two hosts: who
 // reaches them and from where, what is refused, and that they outlast the driver and end with the container.
-import { execIn, runContainer } from "../lab/containers.ts";
+import { addressIn, execIn, runContainer } from "../lab/containers.ts";
 import { Cluster, describeCluster } from "../lab/cluster.ts";
 import type { Host } from "../lab/host.ts";
 import { image } from "../lab/image.ts";
@@ -152,6 +152,22 @@ describeCluster(2, "ports of a network of ts-overlay with a gateway of its own",
       await remove(host, "lubeck", "bergen");
     },
   );
+
+  step("of names are refused at all addresses, where ts-overlay answers, and lead to a container at one", async () => {
+    const [host, other] = [on(1), on(2)];
+    for (const protocol of ["tcp", "udp"])
+      expect(
+        await refusal(host, "run", "--rm", "--network", "hansa", "-p", `53:53/${protocol}`, image, "true"),
+      ).toMatch(/Bind for 0\.0\.0\.0:53 failed: port is already allocated.*ts-overlay answers.*-p ADDRESS:53:53/);
+    const { ipv4 } = host.address;
+    await runServer(host, "lubeck", "--network", "name=hansa,driver-opt=portolan.name=hall", "-p", `${ipv4}:53:80`);
+    expect(await ask(other, ipv4, 53)).toBe("lubeck");
+    // The gateway is still where names are asked for.
+    const [gateway] = gatewaysOf("hansa");
+    const address = await addressIn(host, "hansa", "lubeck");
+    expect(await execIn(host, "lubeck", "nslookup", "-type=a", "hall", gateway)).toContain(address);
+    await remove(host, "lubeck");
+  });
 
   step(
     "answer on while the driver is killed, are held again, and come back when others take the rules away",

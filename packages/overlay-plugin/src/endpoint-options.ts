@@ -25,7 +25,7 @@ const service: OptionType<string> = {
 
 /** In a constant order, as in `8080:80/tcp`. */
 const publish: OptionType<readonly string[]> = {
-  allowed: "ports such as 8080:80 or 53:53/udp, separated by spaces or commas",
+  allowed: "ports such as 8080:80 or 5353:53/udp, separated by spaces or commas",
   parse: (text) => {
     const ports = text.toLowerCase().split(/[ ,]+/).map(publishedPort);
     const numbers = new Set(ports.map((port) => port?.replace(/:\d+/, "")));

@@ -16,7 +16,7 @@ import { DockerApi } from "./names/docker-api.ts";
 import { FloodedWays } from "./flooding/flooded-ways.ts";
 import { DockerNames } from "./names/docker-names.ts";
 import { learnInto } from "./names/learn.ts";
-import { listen } from "./names/resolver.ts";
+import { listen, NAMES_PORT } from "./names/resolver.ts";
 import { Resolvers } from "./names/resolvers.ts";
 import { portName } from "./naming.ts";
 import { Networks } from "./networks.ts";
@@ -130,7 +130,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   });
   const ports = new Ports({
     ...{ kernel, firewall, records, locks, log, linkOf: portName, command: "ts-overlay ports" },
-    holderOf: (wish) => serviceAt(wish, networks),
+    holderOf: (wish) => serviceAt(wish, networks) ?? answeredAt(wish, resolvers.state.addresses),
   });
   const onPending = () => reconciler.retrySoon();
   const removal = new Removal({
@@ -228,6 +228,16 @@ function serviceAt({ protocol, first, last }: PortWish, { carriers }: Networks):
     }
   }
   return undefined;
+}
+
+/** Linux lets nobody have a port at all addresses while somebody has it at one, as this host's own resolver has its. */
+function answeredAt({ protocol, hostAddresses, last }: PortWish, own: readonly string[]): string | undefined {
+  if (last !== NAMES_PORT || protocol === "sctp") return undefined;
+  const isAt = (address: string) => (each: string) =>
+    each === address || each === (address.includes(":") ? "::" : "0.0.0.0");
+  const address = own.find((each) => hostAddresses.some(isAt(each)));
+  if (address === undefined) return undefined;
+  return `ts-overlay answers containers' questions for names at ${address}, port ${NAMES_PORT}: name another address of this host, as in -p ADDRESS:${NAMES_PORT}:${NAMES_PORT}/udp.`;
 }
 
 async function hostId(store: Store): Promise<string> {

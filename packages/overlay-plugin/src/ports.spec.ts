@@ -127,6 +127,18 @@ it("are docker_gwbridge's where that is the way out", async () => {
   (await hold(8080))[Symbol.dispose]();
 });
 
+it("for names are the resolver's own at all addresses, which says so, and free at one that it does not have", async () => {
+  // A kernel in memory has nobody listening.
+  for (const protocol of ["tcp", "udp"] as const)
+    await host.kernel.ports.reserve({ protocol, addresses: ["10.9.0.1"], first: 53 });
+  for (const text of ["53:53", "53:53/udp", "10.9.0.1:53:53/udp"])
+    await expect(publish("web", [text])).rejects.toThrow(
+      /^Bind for (0\.0\.0\.0|10\.9\.0\.1):53 failed: port is already allocated\. ts-overlay answers containers' questions for names at 10\.9\.0\.1, port 53: name another address of this host, as in -p ADDRESS:53:53\/udp\.$/,
+    );
+  await publish("web", ["127.0.0.2:53:53/udp"]);
+  expect(portsOf("web")).toEqual(["53:53/udp"]);
+});
+
 it("need an endpoint", async () => {
   await expect(publish("nobody", ["80:80"])).rejects.toThrow("there is no such endpoint");
   await expect(revoke("nobody")).resolves.toBeUndefined();

@@ -9,6 +9,8 @@ import type { Tally } from "./tally.ts";
 import type { Upstreams } from "./upstreams.ts";
 import type { Zone } from "./zone.ts";
 
+/** Where names are asked for. */
+export const NAMES_PORT = 53;
 /** A client that says nothing for that long is hung up on (RFC 7766, section 6.2.3: a few seconds). */
 const IDLE_MS = 5000;
 const MOST_CLIENTS = 128;
@@ -33,7 +35,7 @@ export interface ListenAt {
 
 /** @throws Error EADDRINUSE, EADDRNOTAVAIL as Node has them; then nothing is left open */
 export async function listen(parts: ResolverParts, at: ListenAt): Promise<AsyncDisposable> {
-  const { address, port = 53 } = at;
+  const { address, port = NAMES_PORT } = at;
   await using opened = new AsyncDisposableStack();
   const udp = createSocket(address.includes(":") ? "udp6" : "udp4");
   opened.defer(() => void udp.close());

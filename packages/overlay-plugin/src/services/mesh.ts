@@ -13,7 +13,7 @@ import type { EndpointRecord, NetworkRecord } from "../records.ts";
 import { settlePorts } from "./clashes.ts";
 import { meshPorts, meshTable, meshTableOf, type MeshPort } from "./mesh-ruleset.ts";
 import { familyOf, removal } from "./ruleset.ts";
-import { heldBy, publisherOf } from "./publishers.ts";
+import { heldBy, heldByNames, publisherOf } from "./publishers.ts";
 import type { Service } from "./service.ts";
 
 export interface MeshParts {
@@ -275,7 +275,7 @@ export class Mesh implements AsyncDisposable {
         led.push(port);
       } catch (error) {
         const publisher = publisherOf(port, this.#parts.endpoints());
-        const message = publisher ? heldBy(port, publisher) : PluginError.from(error).message;
+        const message = publisher ? heldBy(port, publisher) : (heldByNames(port) ?? PluginError.from(error).message);
         if (this.#troubles.get(name) !== message)
           this.#parts.log.error("could not publish a port of a service on this host, and will retry", {
             network: this.#parts.network.id,

@@ -1,5 +1,6 @@
 // A port of this host is a container's, by -p, or a service's, on every host: who has it is told to whoever comes second.
 import { PluginError, shortId } from "@portolan/sdk";
+import { NAMES_PORT } from "../names/resolver.ts";
 import type { EndpointRecord } from "../records.ts";
 import { parsePublished, type MeshPort } from "./mesh-ruleset.ts";
 
@@ -30,4 +31,10 @@ export function heldBy(
   { id }: EndpointRecord,
 ): string {
   return `port ${hostPort}/${protocol} of this host is published by a container, endpoint ${shortId(id)}`;
+}
+
+/** A service's port is at all addresses of the host, and at some of them ts-overlay itself has that one. */
+export function heldByNames({ protocol, hostPort }: Pick<MeshPort, "protocol" | "hostPort">): string | undefined {
+  if (hostPort !== NAMES_PORT) return undefined;
+  return `port ${hostPort}/${protocol} of all addresses can be no service's: containers ask ts-overlay for names there`;
 }
