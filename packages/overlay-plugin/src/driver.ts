@@ -37,6 +37,7 @@ import { mustBeInScope, type Scope } from "./plan-swarm.ts";
 import { mustBeAbleTo, planEndpoint, planJoin, planNetwork } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import type { FreedNetworks } from "./swarm/freed.ts";
 import { refuseHeldPorts } from "./services/publishers.ts";
 import { mustFit, type Uplink } from "./uplink.ts";
 import type { Ways } from "./ways.ts";
@@ -50,6 +51,7 @@ export interface DriverParts {
   readonly removal: Removal;
   readonly ports: Ports;
   readonly ways: Ways;
+  readonly freed: FreedNetworks;
   readonly encryption: Encryption;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
@@ -93,12 +95,13 @@ export class OverlayDriver implements NetworkDriver {
     return this.#parts.ways.nodeWent(node);
   }
 
-  createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
-    const { store, networks, records, removal, ways, encryption, host, log, scope } = this.#parts;
-    return this.#aloneWithNetworks(call, async () => {
-      const id = request.networkId;
-      mustBeInScope(id, scope);
-      ways.mustAllow(request.options.driverOpts);
+  async createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
+    const { store, networks, records, removal, ways, freed, encryption, host, log, scope } = this.#parts;
+    const { networkId: id } = request;
+    mustBeInScope(id, scope);
+    ways.accept(id, request.options.driverOpts);
+    await freed.makeWayFor(request, call.signal);
+    await this.#aloneWithNetworks(call, async () => {
       const uplink = await this.#parts.uplink();
       // Asking loads a module: not for networks that need none.
       const refusal = "encrypted" in request.options.driverOpts ? await encryption.refusal() : undefined;

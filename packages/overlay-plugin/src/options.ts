@@ -18,8 +18,12 @@ import { LARGEST_VNI } from "./cluster/vni.ts";
 /** Of a swarm's network its manager fills it in for all nodes. */
 export const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
 
-/** The id of a swarm's network that has its number: its options are an earlier answer, since nobody knows the id before. */
+/**
+ * By whom a swarm's network has its number: `etcd`, or without that the network's own id, by which its options are known for an
+ * earlier answer, since nobody knows the id before.
+ */
 export const ALLOCATED = "portolan.allocated";
+export const BY_STORE = "etcd";
 
 /** The built-in driver reads a list, one for each subnet; ours has one for the network, which is the first. */
 const vnis: OptionType<readonly number[]> = {
@@ -107,7 +111,7 @@ export const networkOptions = optionTable(
       keys: [ALLOCATED],
       type: label,
       defaultText: "none",
-      help: "Not to be given: the manager of a swarm without etcd fills it in, for the one that leads next.",
+      help: "Not to be given: a swarm's manager fills it in, for all nodes and for the manager that leads next.",
     }),
   },
   // Keys of the built-in driver that we lack would otherwise be ignored in silence, encryption included.

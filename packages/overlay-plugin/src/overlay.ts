@@ -21,9 +21,10 @@ import { Resolvers } from "./names/resolvers.ts";
 import { portName } from "./naming.ts";
 import { Networks } from "./networks.ts";
 import type { Scope } from "./plan-swarm.ts";
-import { Reconciler, type Patience } from "./reconcile.ts";
+import { PATIENCE, Reconciler, type Patience } from "./reconcile.ts";
 import { Records, type HostRecord } from "./records.ts";
 import { Removal } from "./removal.ts";
+import { FreedNetworks } from "./swarm/freed.ts";
 import { SwarmWatcher } from "./swarm/watcher.ts";
 import { endpoints, status, type EndpointStatus, type OverlayStatus } from "./status.ts";
 import { findUplink, ownAddress } from "./uplink.ts";
@@ -89,10 +90,13 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     alone && scope === "global"
       ? await FloodedWays.open({ store, shared, records, log, onMoved: () => moved() })
       : undefined;
-  const ways = flooded ?? new StoredWays(shared, host);
+  const ways = flooded ?? (await StoredWays.open({ store, shared, host, log, onPending }));
   const uplink = async () =>
     findUplink(kernel, options.vtep ?? (await ownAddress(kernel, flooded?.ownAddresses ?? [])), alone);
   let { vtep } = await uplink();
+  function onPending(): void {
+    reconciler.retrySoon();
+  }
   /** All that has this host's address in it is to have the new one. */
   async function moved(): Promise<void> {
     const before = vtep;
@@ -132,7 +136,6 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     ...{ kernel, firewall, records, locks, log, linkOf: portName, command: "ts-overlay ports" },
     holderOf: (wish) => serviceAt(wish, networks) ?? answeredAt(wish, resolvers.state.addresses),
   });
-  const onPending = () => reconciler.retrySoon();
   const removal = new Removal({
     kernel,
     store: shared,
@@ -150,8 +153,24 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const learner =
     api && new DockerNames({ api, learn: learnInto({ records, networks, locks, store: shared, log }), log });
   const watcher = api && scope === "global" ? new SwarmWatcher({ api, store: shared, log }) : undefined;
+  const { homeMs: patienceMs } = patience ?? PATIENCE;
+  const freed = new FreedNetworks({ kernel, records, removal, ways, locks, log, patienceMs });
   const reconciler: Reconciler = new Reconciler({
-    ...{ kernel, store: shared, host, networks, presence, encryption, records, removal, ports, ways, locks, log },
+    ...{
+      kernel,
+      store: shared,
+      host,
+      networks,
+      presence,
+      encryption,
+      records,
+      removal,
+      ports,
+      ways,
+      freed,
+      locks,
+      log,
+    },
     ...{ patience, scope },
   });
   const lookingForItself = peers.listen((peer) => {
@@ -159,7 +178,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   });
   const told = {
     ...{ host, store: shared.name, records, networks, peers, removal, ports, guard, reconciler, encryption },
-    ...{ resolvers, learner, watcher, fastPath },
+    ...{ resolvers, learner, watcher, fastPath, ways },
   };
   const now = () => status({ ...told, vtep, staleEntries: () => stale });
   return {
@@ -172,6 +191,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       removal,
       ports,
       ways,
+      freed,
       encryption,
       locks,
       log,

@@ -2,7 +2,7 @@
 import { PluginError, type AllocateNetworkRequest, type NetworkId } from "@portolan/sdk";
 import type { AllocationWish } from "./cluster/allocation.ts";
 import { isOfSwarm } from "./naming.ts";
-import { networkOptions, VNIS } from "./options.ts";
+import { ALLOCATED, BY_STORE, networkOptions, VNIS } from "./options.ts";
 import { mustBeAnAge, planSubnet } from "./plan.ts";
 import { checkRanges } from "./services/ranges.ts";
 
@@ -36,8 +36,30 @@ export function planAllocation({ networkId: id, options, ipv4, ipv6 }: AllocateN
 }
 
 /** What the nodes get in place of the user's options. */
-export function allocatedOptions({ options }: AllocateNetworkRequest, vni: number): Readonly<Record<string, string>> {
-  return { ...options, [VNIS]: String(vni) };
+export function allocatedOptions(
+  { options, networkId }: AllocateNetworkRequest,
+  vni: number,
+  hasStore: boolean,
+): Readonly<Record<string, string>> {
+  return { ...options, [VNIS]: String(vni), [ALLOCATED]: hasStore ? BY_STORE : networkId };
+}
+
+/**
+ * A node with etcd and one without never hear of each other's containers.
+ * @param hasStore whether this node has etcd
+ * @throws PluginError when a manager of the other kind gave the network its number
+ */
+export function mustBeAllocatedAlike(options: Readonly<Record<string, string>>, hasStore: boolean): void {
+  const allocated = options[ALLOCATED];
+  if (allocated === undefined || (allocated === BY_STORE) === hasStore) return;
+  throw new PluginError(
+    hasStore
+      ? "the network has its number from a manager without a --store, and this node has one"
+      : "the network has its number from a manager with a --store, and this node has none",
+    {
+      hint: `Give ts-overlay the same PORTOLAN_STORE on all nodes of the swarm, or none on all of them: docs/swarm.md. In the options of a new network leave ${ALLOCATED} out.`,
+    },
+  );
 }
 
 /** @throws PluginError for a network that is no swarm's where only a swarm's are served */

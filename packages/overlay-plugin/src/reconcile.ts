@@ -13,7 +13,6 @@ import {
   type Logger,
   type NetworkId,
   type Patience as CommonPatience,
-  type SignOfDeath,
 } from "@portolan/sdk";
 import { applyEndpoint } from "./apply.ts";
 import type { Carrier } from "./carrier.ts";
@@ -22,11 +21,13 @@ import type { Encryption } from "./encryption/encryption.ts";
 import { isTunnelId } from "./encryption/own-tunnels.ts";
 import { endpointLayout } from "./layout.ts";
 import { allNetworksLock } from "./lock-keys.ts";
-import { bridgeName, idInAlias, isOfSwarm, portName, vxlanName } from "./naming.ts";
+import { bridgeName, idInAlias, portName, vxlanName } from "./naming.ts";
 import type { Networks } from "./networks.ts";
 import type { Scope } from "./plan-swarm.ts";
 import type { EndpointRecord, NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import { signOfDeath } from "./sign-of-death.ts";
+import type { FreedNetworks } from "./swarm/freed.ts";
 import type { Ways } from "./ways.ts";
 import { hostKey } from "./cluster/keys.ts";
 import type { SharedStore } from "@portolan/state";
@@ -41,7 +42,8 @@ export interface ReconcilerParts {
   readonly records: Records;
   readonly removal: Removal;
   readonly ports: Ports;
-  readonly ways: Ways;
+  readonly ways: Pick<Ways, "pending" | "retry">;
+  readonly freed: FreedNetworks;
   readonly locks: KeyedLocks;
   readonly log: Logger;
   readonly scope: Scope;
@@ -56,14 +58,12 @@ export interface Patience extends CommonPatience {
 /** How many times as long as it took a comparison is not made again: of a hundred thousand entries one takes the kernel seconds. */
 const REST = 10;
 
-const PATIENCE: Patience = { ...COMMON_PATIENCE, retryMs: 2_000 };
+export const PATIENCE: Patience = { ...COMMON_PATIENCE, retryMs: 2_000 };
 
 export class Reconciler implements AsyncDisposable {
   readonly #parts: ReconcilerParts;
   readonly #patience: Patience;
   readonly #undertaker: Undertaker<EndpointRecord>;
-  /** Networks that no swarm has any more, since when that is known. */
-  readonly #freed = new Map<NetworkId, number>();
   readonly #troubles = new Map<NetworkId, string>();
   #clusterTrouble: string | undefined;
   #strays: readonly string[] = [];
@@ -143,7 +143,7 @@ export class Reconciler implements AsyncDisposable {
       const retry = this.#retryIfBack().finally(() => {
         this.#repairs.delete(retry);
         this.#retryTimer = undefined;
-        if (this.#parts.removal.pending.length > 0) this.retrySoon();
+        if (this.#parts.removal.pending.length + this.#parts.ways.pending.length > 0) this.retrySoon();
       });
       this.#repairs.add(retry);
     }, this.#patience.retryMs).unref();
@@ -176,7 +176,7 @@ export class Reconciler implements AsyncDisposable {
     }
     for (const carrier of networks.carriers.values()) await this.#repair(carrier);
     await this.#undertaker.look(records.endpoints, ({ id }) => signOfDeath(links.get(portName(id))));
-    if (this.#parts.scope === "global") await this.#removeTheFreed();
+    if (this.#parts.scope === "global") await this.#parts.freed.look(this.#closing.signal);
   }
 
   /** All that the kernel was told is compared at each look: others may have changed it, and nobody tells us. */
@@ -274,7 +274,8 @@ export class Reconciler implements AsyncDisposable {
   }
 
   async #retryRemovals(): Promise<void> {
-    const { records, removal, log } = this.#parts;
+    const { records, removal, ways, log } = this.#parts;
+    await ways.retry();
     for (const { id, network, progress } of records.endpoints) {
       if (progress !== "removing") continue;
       await this.#aloneWithEndpoint(network, id, async () => {
@@ -289,29 +290,6 @@ export class Reconciler implements AsyncDisposable {
         const record = records.network(id);
         if (record?.progress === "removing" && (await removal.network(record)))
           log.info("removed the network at last", { network: id });
-      });
-    }
-  }
-
-  /** A swarm's networks that were removed while dockerd here was away: it has forgotten them, and says so to nobody. */
-  async #removeTheFreed(): Promise<void> {
-    const { ways, records, removal, log } = this.#parts;
-    const now = performance.now();
-    const known = new Map(this.#freed);
-    this.#freed.clear();
-    const isIdle = (id: NetworkId) => records.network(id)?.progress === "made" && records.endpointsOf(id).length === 0;
-    for (const { id } of records.networks) {
-      if (!isOfSwarm(id) || !isIdle(id)) continue;
-      // While nobody knows, nothing is removed.
-      if (await ways.isAllocated(id).catch(() => true)) continue;
-      const since = known.get(id);
-      this.#freed.set(id, since ?? now);
-      if (since === undefined || now - since < this.#patience.homeMs) continue;
-      await this.#aloneWithNetwork(id, async () => {
-        const record = records.network(id);
-        if (!record || !isIdle(id)) return;
-        log.warn("removing a network that the swarm has no more", { network: id });
-        await removal.network(record);
       });
     }
   }
@@ -335,9 +313,4 @@ export class Reconciler implements AsyncDisposable {
   #aloneWithEndpoint(network: NetworkId, id: EndpointId, work: () => Promise<unknown>): Promise<unknown> {
     return this.#parts.locks.run(endpointLock(network, id), "reconcile", work, this.#closing.signal);
   }
-}
-
-function signOfDeath(port: Link | undefined): SignOfDeath | undefined {
-  if (!port) return "missing";
-  return port.peerElsewhere ? undefined : "home";
 }

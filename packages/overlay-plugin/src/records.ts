@@ -51,7 +51,7 @@ export interface HostRecord {
 }
 
 export const schema: Schema = {
-  collections: ["networks", "endpoints", "host", "nodes", "allocations"],
+  collections: ["networks", "endpoints", "host", "nodes", "allocations", "frees"],
   migrations: [],
 };
 

@@ -16,6 +16,7 @@ import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
 import type { Service } from "./services/service.ts";
 import type { SwarmWatcher } from "./swarm/watcher.ts";
+import type { Ways } from "./ways.ts";
 
 export interface StatusParts {
   readonly host: string;
@@ -34,6 +35,7 @@ export interface StatusParts {
   readonly resolvers: Resolvers;
   readonly learner?: DockerNames | undefined;
   readonly watcher?: SwarmWatcher | undefined;
+  readonly ways: Pick<Ways, "pending">;
 }
 
 export type OverlayStatus = ReturnType<typeof status>;
@@ -61,7 +63,10 @@ export function status(parts: StatusParts) {
           .map((each) => each.name),
       })),
     /** What dockerd has forgotten and could not be removed yet. */
-    pendingDeletes: removal.pending.map(({ id, trouble }) => ({ id, trouble })),
+    pendingDeletes: [
+      ...removal.pending.map(({ id, trouble }) => ({ id, trouble })),
+      ...parts.ways.pending.map((id) => ({ id, trouble: `${store} could not be told that its number is free` })),
+    ],
     /** Links with our mark that no record tells of. */
     strays: reconciler.strays,
     /** Entries for containers on other hosts that had to be removed because they led to where nothing was. */

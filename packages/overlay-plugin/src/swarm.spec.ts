@@ -5,6 +5,7 @@ import { Cidr, type AllocateNetworkRequest, type CallContext, type NetworkId } f
 import { SharedMemory } from "@portolan/state";
 import { eventually as until } from "./testing/eventually.ts";
 import { endpointId, TestHost } from "./testing/host.ts";
+import { portName } from "./naming.ts";
 
 const ID = "m2j5ukvxgbymlhffft0qmx9g2" as NetworkId;
 const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
@@ -64,10 +65,13 @@ describe("a swarm's network", () => {
   it("has its number from its manager, which adds it to what the user wrote, the same one when another manager asks", async () => {
     const told = await allocate(manager, allocation({ "portolan.peer-timeout": "5m", "com.example.color": "red" }));
     const { [VNIS]: vni, ...given } = told;
-    expect(given).toEqual({ "portolan.peer-timeout": "5m", "com.example.color": "red" });
+    expect(given).toEqual({
+      ...{ "portolan.peer-timeout": "5m", "com.example.color": "red" },
+      "portolan.allocated": "etcd",
+    });
     expect(vni).toMatch(/^\d{7,8}$/);
     expect(await allocate(worker, allocation(told))).toEqual(told);
-    expect(await allocate(manager, allocation({ [VNIS]: told[VNIS]! }))).toEqual({ [VNIS]: told[VNIS] });
+    expect(await allocate(manager, allocation({ [VNIS]: told[VNIS]! }))).toMatchObject({ [VNIS]: told[VNIS] });
   });
 
   it("is made on nodes under that number, and is one network of theirs", async () => {
@@ -117,6 +121,50 @@ describe("a swarm's network", () => {
       await host.overlay.look();
     }
     expect([manager, worker].map((host) => host.overlay.status().networks.length)).toEqual([1, 0]);
+  });
+
+  describe("that was removed while its node's dockerd was away", () => {
+    const NEXT = "k9s0d7h3vq1c8m2b5x4n6z7l1" as NetworkId;
+    const next = async () =>
+      create(worker, await allocate(manager, { ...allocation(), networkId: NEXT }), NEXT).then(() =>
+        worker.overlay.status().networks.map(({ id }) => id),
+      );
+    beforeEach(async () => {
+      await create(worker, await allocate(manager));
+      await attach(worker, "web", 4);
+    });
+
+    it("goes at once when the swarm has another one with its gateway, and with it the containers that died", async () => {
+      await manager.overlay.driver.freeNetwork({ networkId: ID });
+      worker.kernel.endSandboxOf(portName(endpointId("web")));
+      expect(await next()).toEqual([NEXT]);
+      expect(memory.keys.filter((key) => key.includes(ID))).toEqual([]);
+      expect((await worker.kernel.links.list()).filter(({ name }) => name.includes(ID.slice(0, 12)))).toEqual([]);
+    });
+
+    it("stays where a container is still on it, and says so", async () => {
+      await manager.overlay.driver.freeNetwork({ networkId: ID });
+      await expect(next()).rejects.toThrow(`that of the network ${ID} on this host, too`);
+    });
+
+    it("stays while the swarm has it", async () => {
+      worker.kernel.endSandboxOf(portName(endpointId("web")));
+      await expect(next()).rejects.toThrow(`that of the network ${ID} on this host, too`);
+    });
+  });
+
+  it("gives its number back as soon as the store is there again, and keeps it when it is allocated once more", async () => {
+    for (const restarts of [true, false]) {
+      await allocate(manager);
+      manager.wire.cut();
+      await manager.overlay.driver.freeNetwork({ networkId: ID });
+      if (restarts) await manager.restart();
+      expect(manager.overlay.status().pendingDeletes).toMatchObject([{ id: ID }]);
+      manager.wire.mend();
+      if (!restarts) await allocate(manager);
+      await manager.overlay.look();
+      expect([left().length > 0, manager.overlay.status().pendingDeletes]).toEqual([!restarts, []]);
+    }
   });
 
   it("stays while the store is away, whoever may have freed it", async () => {
@@ -305,6 +353,14 @@ describe("refused is", () => {
     [allocation({ "portolan.rekey": "60s" }), "only an encrypted network has keys"],
   ])("by the manager what no node could make", async (request, words) => {
     await expect(allocate(manager, request)).rejects.toThrow(words);
+    expect(left()).toEqual([]);
+  });
+
+  it("a network that was allocated without the store that this node has, by its manager and by a node", async () => {
+    const given = { [VNIS]: "5001", "portolan.allocated": ID };
+    const refusal = /from a manager without a --store, and this node has one. Give ts-overlay the same PORTOLAN_STORE/;
+    await expect(allocate(manager, allocation(given))).rejects.toThrow(refusal);
+    await expect(create(worker, given)).rejects.toThrow(refusal);
     expect(left()).toEqual([]);
   });
 

@@ -1,16 +1,21 @@
 // By what a swarm's nodes find each other and agree on networks: etcd tells every container, or the swarm itself tells the nodes.
-import type { AllocateNetworkRequest, DiscoveryRequest } from "@portolan/sdk";
+import type { AllocateNetworkRequest, DiscoveryRequest, NetworkId } from "@portolan/sdk";
 import type { SharedStore } from "@portolan/state";
-import { allocate, free, isAllocated } from "./cluster/allocation.ts";
+import { allocate, isAllocated } from "./cluster/allocation.ts";
+import { Frees, type FreesParts } from "./cluster/frees.ts";
 import { forget } from "./cluster/forget.ts";
+import { isOfSwarm } from "./naming.ts";
 import type { NetworkPlan } from "./plan.ts";
-import { allocatedOptions, planAllocation } from "./plan-swarm.ts";
+import { allocatedOptions, mustBeAllocatedAlike, planAllocation } from "./plan-swarm.ts";
 
 export type Node = DiscoveryRequest["node"];
 
 export interface Ways {
-  /** @param options the network's, as the user gave them @throws PluginError for what there is no way to have */
-  mustAllow(options: Readonly<Record<string, string>>): void;
+  /**
+   * dockerd asks for a network on this node.
+   * @param options the network's, as its manager handed them to all nodes @throws PluginError for what there is no way to have
+   */
+  accept(id: NetworkId, options: Readonly<Record<string, string>>): void;
   /** What a node's network is to be like, given what it was asked to be. @throws PluginError */
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"];
   /**
@@ -18,8 +23,12 @@ export interface Ways {
    * @returns the network's options for all nodes, and for the manager that leads next @throws PluginError, StoreAway
    */
   allocate(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>>;
-  /** @param id Docker's, of a network @throws StoreAway */
+  /** @param id Docker's, of a network; what the store does not hear of it now is pending */
   free(id: string): Promise<void>;
+  /** Networks whose numbers could not be given back yet, by Docker's ids. */
+  readonly pending: readonly string[];
+  /** Gives them back if the store is there. */
+  retry(): Promise<void>;
   /** Whether a swarm still has the network, as far as anybody here can know. @throws StoreAway */
   isAllocated(id: string): Promise<boolean>;
   /** An operator says that a host is gone for good. @returns the networks it was in @throws PluginError, StoreAway */
@@ -29,19 +38,29 @@ export interface Ways {
   nodeWent(node: Node): Promise<void>;
 }
 
+export interface StoredWaysParts extends FreesParts {
+  /** This one's name. */
+  readonly host: string;
+}
+
 /** Whatever needs to be known of others is in the store, nodes included: what the swarm tells of them is not needed. */
 export class StoredWays implements Ways {
   readonly #store: SharedStore;
   readonly #host: string;
+  readonly #frees: Frees;
 
-  /** @param host this one's name */
-  constructor(store: SharedStore, host: string) {
-    this.#store = store;
+  private constructor({ shared, host }: StoredWaysParts, frees: Frees) {
+    this.#store = shared;
     this.#host = host;
+    this.#frees = frees;
   }
 
-  mustAllow(): void {
-    // Each option is looked at where it is planned.
+  static async open(parts: StoredWaysParts): Promise<StoredWays> {
+    return new StoredWays(parts, await Frees.load(parts));
+  }
+
+  accept(id: NetworkId, options: Readonly<Record<string, string>>): void {
+    if (isOfSwarm(id)) mustBeAllocatedAlike(options, true);
   }
 
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"] {
@@ -49,11 +68,22 @@ export class StoredWays implements Ways {
   }
 
   async allocate(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
-    return allocatedOptions(request, await allocate(this.#store, planAllocation(request)));
+    mustBeAllocatedAlike(request.options, true);
+    const wish = planAllocation(request);
+    await this.#frees.keep(wish.id);
+    return allocatedOptions(request, await allocate(this.#store, wish), true);
   }
 
   free(id: string): Promise<void> {
-    return free(this.#store, id);
+    return this.#frees.free(id);
+  }
+
+  get pending(): readonly string[] {
+    return this.#frees.pending;
+  }
+
+  retry(): Promise<void> {
+    return this.#frees.retry();
   }
 
   isAllocated(id: string): Promise<boolean> {

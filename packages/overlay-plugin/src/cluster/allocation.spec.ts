@@ -50,6 +50,10 @@ it("is given back with the network, and before nodes leave by the last of them",
   await free(store(), ID);
   expect(await isAllocated(store(), ID)).toBe(false);
   expect(numbers()).toHaveLength(1);
+  const vni = parseInt(numbers()[0]!.replace("vnis/", ""), 16);
+  await expect(allocate(store(), { id: OTHER, name: OTHER, vni })).rejects.toThrow(
+    `the VNI ${vni} is the network ${ID}'s, carried by one. Choose another one`,
+  );
   await leave(store(), "one", ID);
   expect(memory.keys).toEqual([]);
 });

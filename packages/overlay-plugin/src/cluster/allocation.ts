@@ -54,7 +54,7 @@ export async function allocate(store: SharedStore, { id, name, vni }: Allocation
     const held = await store.get(vniKey(number));
     const holder = held?.value as VniEntry | undefined;
     if (held && holder?.network !== name) {
-      if (vni !== undefined) throw numberIsTaken(number, holder?.network);
+      if (vni !== undefined) throw numberIsTaken(number, holder?.network, await carriersOf(store, holder?.network));
       taken += 1;
       continue;
     }
@@ -74,6 +74,11 @@ export async function allocate(store: SharedStore, { id, name, vni }: Allocation
     if (await store.transact(conditions, writes)) return number;
   }
   throw noFreeVni(name);
+}
+
+async function carriersOf(store: SharedStore, name: string | undefined): Promise<readonly string[]> {
+  const entry = name === undefined ? undefined : asNetwork((await store.get(agreedKey(name)))?.value);
+  return entry?.members ?? [];
 }
 
 /** Gives it back; hosts that still carry the network keep its number until the last of them leaves. @throws StoreAway */

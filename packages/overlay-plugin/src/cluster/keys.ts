@@ -48,6 +48,8 @@ export interface AllocationEntry {
 /** `swarm/<id>`: made and removed together with the allocation, since Docker gives a network back by its id alone. */
 export interface SwarmEntry {
   readonly network: string;
+  /** Docker's id of the swarm; missing until a manager of it that may ask Docker has seen the network. */
+  readonly swarm?: string;
 }
 
 /** `hosts/<name>`: stays when the host is away. */
@@ -236,7 +238,8 @@ export function asAllocation(value: unknown): AllocationEntry | undefined {
 
 export function asSwarmNetwork(value: unknown): SwarmEntry | undefined {
   const entry = value as Partial<SwarmEntry> | null | undefined;
-  return isText(entry?.network) && label.parse(entry.network) !== undefined ? { network: entry.network } : undefined;
+  if (!isText(entry?.network) || label.parse(entry.network) === undefined) return undefined;
+  return { network: entry.network, ...(isText(entry.swarm) && { swarm: entry.swarm }) };
 }
 
 /** Whether an entry under a network's root, or of its own, says something that does not count. */

@@ -90,9 +90,13 @@ export async function join(
   throw noFreeVni(wish.name);
 }
 
-export function numberIsTaken(vni: number, network: string | undefined): PluginError {
-  return new PluginError(`the VNI ${vni} is ${network === undefined ? "taken" : `the network ${network}'s`}`, {
-    hint: "Choose another one for com.docker.network.driver.overlay.vxlanid_list, or leave the option out.",
+/** @param holders hosts that carry the network, also when it was removed while they were away */
+export function numberIsTaken(vni: number, network: string | undefined, holders: readonly string[] = []): PluginError {
+  const whose = network === undefined ? "taken" : `the network ${network}'s`;
+  const carried = holders.length > 0 ? `, carried by ${holders.join(", ")}` : "";
+  const gone = holders.length > 0 ? ` A host that is gone for good has it until "ts-overlay forget HOST".` : "";
+  return new PluginError(`the VNI ${vni} is ${whose}${carried}`, {
+    hint: `Choose another one for com.docker.network.driver.overlay.vxlanid_list, or leave the option out.${gone}`,
   });
 }
 

@@ -2,9 +2,8 @@
 // gives them their numbers out of its own records.
 import { PluginError, type AllocateNetworkRequest, type Logger } from "@portolan/sdk";
 import type { SharedStore, Store } from "@portolan/state";
-import { ALLOCATED } from "../options.ts";
 import type { NetworkPlan } from "../plan.ts";
-import { allocatedOptions, planAllocation } from "../plan-swarm.ts";
+import { allocatedOptions, mustBeAllocatedAlike, planAllocation } from "../plan-swarm.ts";
 import type { Records } from "../records.ts";
 import type { Node, Ways } from "../ways.ts";
 import { Allocations } from "./allocations.ts";
@@ -26,6 +25,10 @@ export class FloodedWays implements Ways {
   readonly #parts: FloodedWaysParts;
   readonly #nodes: Nodes;
   readonly #allocations: Allocations;
+  /** Networks that dockerd asked for in this process's life. */
+  readonly #asked = new Set<string>();
+  /** It has started since they were made that it did not ask for: it keeps none. */
+  #startedAnew = false;
 
   private constructor(parts: FloodedWaysParts, nodes: Nodes, allocations: Allocations) {
     this.#parts = parts;
@@ -44,8 +47,10 @@ export class FloodedWays implements Ways {
     return this.#nodes.self;
   }
 
-  mustAllow(options: Readonly<Record<string, string>>): void {
+  accept(id: string, options: Readonly<Record<string, string>>): void {
+    mustBeAllocatedAlike(options, false);
     mustDoWithoutStore(options);
+    this.#asked.add(id);
   }
 
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"] {
@@ -53,19 +58,27 @@ export class FloodedWays implements Ways {
   }
 
   async allocate(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
+    mustBeAllocatedAlike(request.options, false);
     const wish = planAllocation(request);
     mustDoWithoutStore(request.options);
-    const number = await this.#allocations.allocate(wish);
-    return { ...allocatedOptions(request, number), [ALLOCATED]: request.networkId };
+    return allocatedOptions(request, await this.#allocations.allocate(wish), false);
   }
 
   free(id: string): Promise<void> {
     return this.#allocations.free(id);
   }
 
-  /** Nobody tells a node which networks the swarm has: what dockerd does not remove stays. */
-  isAllocated(): Promise<boolean> {
-    return Promise.resolve(true);
+  get pending(): readonly string[] {
+    return [];
+  }
+
+  retry(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Nobody tells a node which networks the swarm has. But a dockerd that has started asks for each that a task is to be on. */
+  isAllocated(id: string): Promise<boolean> {
+    return Promise.resolve(!this.#startedAnew || this.#asked.has(id));
   }
 
   async forget(host: string): Promise<readonly string[]> {
@@ -78,6 +91,8 @@ export class FloodedWays implements Ways {
   async nodeCame(node: Node): Promise<void> {
     const { log, onMoved } = this.#parts;
     const { address, self } = node;
+    // dockerd tells of each node once, and managed plugins end with it.
+    if (!self && this.#nodes.knows(address)) this.#startedAnew = true;
     const isNews = await this.#nodes.add(node);
     if (isNews) log.info(self ? "the swarm has an address for this node" : "the swarm has another node", { address });
     // Its links may have others by now, too.

@@ -1,5 +1,6 @@
 // A swarm's nodes without etcd, each with a kernel and records of its own: what they hear of each other, dockerd tells them.
 import { Cidr, type AllocateNetworkRequest, type CallContext, type NetworkId } from "@portolan/sdk";
+import { portName } from "../naming.ts";
 import { eventually } from "../testing/eventually.ts";
 import { endpointId, TestHost } from "../testing/host.ts";
 
@@ -158,6 +159,40 @@ describe("a node", () => {
     await expect(worker.overlay.forget("worker")).rejects.toThrow("no node has the address worker");
   });
 
+  it("takes an idle network down that dockerd does not ask for any more since it started anew", async () => {
+    await hear(worker, "192.0.2.1");
+    for (const [id, vni] of [
+      [ID, "5001"],
+      [OTHER, "5002"],
+    ] as const)
+      await create(worker, { [VNIS]: vni }, id);
+    // As a managed plugin it ends with dockerd, which tells of all nodes when it starts, and of none when the plugin alone does.
+    await worker.restart();
+    await create(worker, { [VNIS]: "5002" }, OTHER);
+    for (const expected of [[OTHER, ID], [OTHER]]) {
+      for (let look = 0; look < 2; look += 1) await worker.overlay.look();
+      expect(worker.overlay.status().networks.map(({ id }) => id)).toEqual(expected);
+      await hear(worker, "192.0.2.1");
+    }
+  });
+
+  it.each([
+    ["goes at once when the swarm has given its number to another one", true],
+    ["stays then while a container is on it", false],
+  ])("has a network that %s", async (_, hasDied) => {
+    await create(worker, { [VNIS]: "5001" });
+    await attach(worker, "web", 5);
+    await worker.overlay.driver.join({ ...ids("web"), sandboxKey: "/x/web", options: nothing });
+    worker.enterSandbox(ids("web"), "web");
+    if (hasDied) worker.kernel.endSandboxOf(portName(endpointId("web")));
+    const made = create(worker, { [VNIS]: "5001", "portolan.allocated": OTHER }, OTHER).then(
+      () => "made",
+      (error: unknown) => String(error),
+    );
+    expect(await made).toMatch(hasDied ? /^made$/ : /the VNI 5001 is the network m2j5/);
+    expect(worker.overlay.status().networks.map(({ id }) => id)).toEqual([hasDied ? OTHER : ID]);
+  });
+
   it("keeps an idle network of which nobody can say that the swarm has it no more", async () => {
     await create(worker, { [VNIS]: "5001" });
     await worker.overlay.look();
@@ -238,6 +273,13 @@ describe("refused is what takes etcd", () => {
     await expect(allocate(manager, request({ [option]: value }))).rejects.toThrow(refusal);
     await expect(create(worker, { [VNIS]: "5001", [option]: value })).rejects.toThrow(refusal);
     expect(await defaults(worker)).toEqual(["no link"]);
+  });
+
+  it("a network that has its number from etcd, by a manager and by a node", async () => {
+    const given = { [VNIS]: "5001", "portolan.allocated": "etcd" };
+    const refusal = /from a manager with a --store, and this node has none. Give ts-overlay the same PORTOLAN_STORE/;
+    await expect(allocate(manager, request(given))).rejects.toThrow(refusal);
+    await expect(create(worker, given)).rejects.toThrow(refusal);
   });
 
   it("a network that no manager gave a number", async () => {

@@ -15,12 +15,15 @@ class Docker {
   running: readonly string[] | undefined = ["10.78.0.4"];
   readonly asked: string[] = [];
   state = "running";
+  swarm = "ours";
+  networks: readonly string[] = [NET];
   #streams: PromiseWithResolvers<undefined>[] = [];
 
   get(path: string): Promise<unknown> {
     this.asked.push(path.replace(/\?.*/, ""));
-    if (path === "/info") return Promise.resolve({ Swarm: { NodeID: "n1", ControlAvailable: this.isManager } });
+    if (path === "/info") return Promise.resolve({ Swarm: this.#inSwarm() });
     if (path === "/nodes/n1") return Promise.resolve({ ManagerStatus: { Leader: this.leads } });
+    if (path.startsWith("/networks?")) return Promise.resolve(this.networks.map((Id) => ({ Id })));
     const tasks = (this.running ?? []).map((address) => ({
       ...{ ServiceID: "s1", DesiredState: "running", Status: { State: this.state } },
       NetworksAttachments: [{ Network: { ID: NET }, Addresses: [`${address}/24`] }],
@@ -32,6 +35,10 @@ class Docker {
       Endpoint: { VirtualIPs: [{ NetworkID: NET, Addr: "10.78.0.2/24" }] },
     };
     return Promise.resolve(this.running ? [web] : []);
+  }
+
+  #inSwarm() {
+    return { NodeID: "n1", ControlAvailable: this.isManager, Cluster: { ID: this.swarm } };
   }
 
   stream(): Promise<AsyncIterable<unknown>> {
@@ -59,7 +66,7 @@ class Docker {
 }
 
 /** Only after events. */
-const NEVER = { moving: 1e6, settling: 0, steady: 1e6, idle: 1e6, retry: 10 };
+const NEVER = { moving: 1e6, settling: 0, steady: 1e6, idle: 1e6, retry: 10, lost: 20 };
 let memory: SharedMemory;
 let docker: Docker;
 let watcher: SwarmWatcher;
@@ -141,6 +148,52 @@ it("what was told goes with the network, and nothing is told of one that is not 
   docker.speak();
   await sleep(30);
   expect(memory.keys).toEqual([]);
+});
+
+describe("the number of a network that Docker has no more", () => {
+  const begin = async (pace: object = { steady: 5, idle: 5 }) => {
+    await watcher[Symbol.asyncDispose]();
+    watcher = new SwarmWatcher({
+      ...{ api: docker, store: memory.connect("manager"), log: silentLogger },
+      pace: { ...NEVER, ...pace },
+    });
+    watcher.start();
+  };
+  const marked = () => (memory.entry(`swarm/${NET}`)?.value as { swarm?: string } | undefined)?.swarm;
+
+  it("is given back, though Docker does not do it", async () => {
+    await begin();
+    await until(() => marked() === "ours");
+    docker.networks = [];
+    await until(() => memory.keys.length === 0);
+  });
+
+  it("stays for as long as Docker may take to do it, or says in between that it has it", async () => {
+    await begin({ steady: 5, lost: 1e6 });
+    await until(() => marked() === "ours");
+    docker.networks = [];
+    await sleep(60);
+    expect(marked()).toBe("ours");
+  });
+
+  it("stays where this manager does not lead", async () => {
+    await begin();
+    await until(() => marked() === "ours");
+    Object.assign(docker, { leads: false, networks: [] });
+    await sleep(60);
+    expect(marked()).toBe("ours");
+  });
+
+  it("stays when it is another swarm's, or nobody has said whose it is, and so do the other's services", async () => {
+    docker.networks = [];
+    await begin();
+    await sleep(60);
+    expect([memory.entry(`swarm/${NET}`)?.value, told() !== undefined]).toEqual([{ network: NET }, true]);
+    memory.write({ key: `swarm/${NET}`, value: { network: NET, swarm: "theirs" } });
+    docker.running = undefined;
+    await sleep(60);
+    expect([marked(), told() !== undefined]).toEqual(["theirs", true]);
+  });
 });
 
 it("looks often while a task takes new steps, and not for ever at one that takes none", async () => {

@@ -7,6 +7,7 @@ import type { Entry, SharedStore } from "@portolan/state";
 import { asBalanced, asSwarmNetwork, balancedIn, balancedRoot, SWARM, type BalancedEntry } from "../cluster/keys.ts";
 import { unchanged } from "../cluster/unchanged.ts";
 import type { DockerApi } from "../names/docker-api.ts";
+import { LostNetworks } from "./lost.ts";
 import { Steps } from "./steps.ts";
 import { tally, type DockerService, type DockerTask } from "./tally.ts";
 
@@ -29,21 +30,25 @@ export interface Pace {
   readonly idle: number;
   /** After a failure. */
   readonly retry: number;
+  /** For so long: a network that Docker has no more may be given back by itself. */
+  readonly lost: number;
 }
 
-const PACE: Pace = { moving: 300, settling: 5_000, steady: 2_000, idle: 5_000, retry: 2_000 };
+const PACE: Pace = { moving: 300, settling: 5_000, steady: 2_000, idle: 5_000, retry: 2_000, lost: 30_000 };
 
 export class SwarmWatcher implements AsyncDisposable {
   readonly #parts: SwarmWatcherParts;
   readonly #pace: Pace;
   readonly #closing = new AbortController();
   #running: Promise<void> | undefined;
+  readonly #lost: LostNetworks;
   #trouble: string | undefined;
   #leads = false;
 
   constructor(parts: SwarmWatcherParts) {
     this.#parts = parts;
     this.#pace = parts.pace ?? PACE;
+    this.#lost = new LostNetworks({ ...parts, patienceMs: this.#pace.lost });
   }
 
   get state(): { readonly leads: boolean; readonly trouble?: string } {
@@ -69,6 +74,7 @@ export class SwarmWatcher implements AsyncDisposable {
         await this.#follow(attempt.signal);
       } catch (error) {
         if (this.#closing.signal.aborted) return;
+        this.#lost.forget();
         const trouble = error instanceof Error ? error.message : String(error);
         if (trouble !== this.#trouble)
           this.#parts.log.warn(`cannot tell the nodes where services' addresses lead, and will try again: ${trouble}`);
@@ -83,8 +89,8 @@ export class SwarmWatcher implements AsyncDisposable {
 
   /** Looks whenever Docker says something, and at its pace otherwise. */
   async #follow(signal: AbortSignal): Promise<never> {
-    const filters = JSON.stringify({ type: ["service", "node", "network"] });
-    const events = await this.#parts.api.stream(`/events?filters=${encodeURIComponent(filters)}`, signal);
+    const told = filters({ type: ["service", "node", "network"] });
+    const events = await this.#parts.api.stream(`/events?${told}`, signal);
     let heard = Promise.withResolvers<"heard">();
     const stream: { end?: Error } = {};
     void (async () => {
@@ -115,18 +121,30 @@ export class SwarmWatcher implements AsyncDisposable {
 
   /** @returns what is about to change; undefined on a node that does not lead */
   async #look(signal: AbortSignal): Promise<readonly string[] | undefined> {
-    const { api } = this.#parts;
+    const { api, store } = this.#parts;
     const { Swarm } = (await api.get("/info", signal)) as {
-      readonly Swarm?: { readonly NodeID?: string; readonly ControlAvailable?: boolean };
+      readonly Swarm?: {
+        readonly NodeID?: string;
+        readonly ControlAvailable?: boolean;
+        readonly Cluster?: { readonly ID?: string } | null;
+      };
     };
     this.#leads = Swarm?.ControlAvailable === true && (await this.#isLeader(Swarm.NodeID ?? "", signal));
-    if (!this.#leads) return undefined;
-    const wanted = encodeURIComponent(JSON.stringify({ "desired-state": ["running", "ready"] }));
+    if (!this.#leads) {
+      this.#lost.forget();
+      return undefined;
+    }
+    const wanted = filters({ "desired-state": ["running", "ready"] });
     const services = (await api.get("/services", signal)) as readonly DockerService[];
-    const tasks = (await api.get(`/tasks?filters=${wanted}`, signal)) as readonly DockerTask[];
-    const own = (await this.#parts.store.list(SWARM)).entries;
+    const tasks = (await api.get(`/tasks?${wanted}`, signal)) as readonly DockerTask[];
+    const { entries } = await store.list(SWARM);
+    const swarm = Swarm?.Cluster?.ID ?? "";
+    // Another swarm may use the store.
+    const own = entries.filter(({ value }) => [undefined, swarm].includes(asSwarmNetwork(value)?.swarm));
     const { networks, moving } = tally(services, tasks, new Set(own.map(({ key }) => key.slice(SWARM.length))));
     await this.#tell(own, networks);
+    const listed = (await api.get(`/networks?${filters({ scope: ["swarm"] })}`, signal)) as readonly { Id?: string }[];
+    await this.#lost.look(swarm, entries, new Set(listed.map(({ Id = "" }) => Id)));
     return moving;
   }
 
@@ -156,3 +174,6 @@ export class SwarmWatcher implements AsyncDisposable {
     }
   }
 }
+
+const filters = (wanted: Readonly<Record<string, readonly string[]>>): string =>
+  `filters=${encodeURIComponent(JSON.stringify(wanted))}`;
