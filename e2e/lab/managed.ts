@@ -82,14 +82,16 @@ export const folderOn = (made: Made): string => join(place(made, "/opt/portolan"
 /**
  * Gives Docker on the hosts plugins from their folders, which needs no registry; they are not enabled yet. A VM has nothing to
  * make them of: a suite there says that it needs them, and finds them made, with a version that is not its own.
+ * @param own each host's plugins have ids of their own. Where they have not, runc 1.2 ends none for good on one host of several, and
+ * so starts none again.
  */
-export async function givePlugins(hosts: readonly Host[], plugins: readonly Made[]): Promise<void> {
+export async function givePlugins(hosts: readonly Host[], plugins: readonly Made[], own = false): Promise<void> {
   const isHere = process.env.PORTOLAN_VM_MACHINE === undefined;
   if (isHere) for (const made of plugins) await makePlugin(made);
   const firsts = new Map<string, Host>();
   for (const host of hosts) {
     const first = firsts.get(host.engine.version);
-    if (first !== undefined) {
+    if (first !== undefined && !own) {
       await copyPlugins(first, host);
       continue;
     }

@@ -22,23 +22,34 @@ export async function prepareNodes(hosts: readonly Host[]): Promise<void> {
   }
 }
 
-/** Installs the drivers on all hosts with the scope that a swarm needs, and makes the first one manager of the others. */
-export async function formSwarmWith(drivers: readonly Made[], hosts: readonly [Host, ...Host[]]): Promise<void> {
+/**
+ * Installs the drivers on all hosts with the scope that a swarm needs, and makes the first one manager of the others.
+ * @param own whether their plugins are started again while other hosts' run
+ */
+export async function formSwarmWith(
+  drivers: readonly Made[],
+  hosts: readonly [Host, ...Host[]],
+  own = false,
+): Promise<void> {
   const store = await startEtcd(hosts[0]);
-  await givePlugins(hosts, drivers);
+  await givePlugins(hosts, drivers, own);
   for (const driver of drivers) {
     for (const host of hosts) {
       const settings = [`PORTOLAN_HOST_NAME=${host.name}`, "PORTOLAN_SCOPE=global", "PORTOLAN_LOG_LEVEL=debug"];
       if (driver.name === "ts-overlay")
         settings.push(`PORTOLAN_STORE=${store}`, "docker.source=/run", "PORTOLAN_DOCKER_SOCKET=/docker/docker.sock");
       await host.docker("plugin", "set", driver.name, ...settings);
-      // Docker gives a plugin some 15 s to listen, which a busy machine may need for more.
-      const enable = async () => (await host.tryDocker("plugin", "enable", "--timeout", "120", driver.name)).code === 0;
-      await eventually(`${driver.name} is enabled on ${host.name}`, enable, { within: 240, every: 1000 });
-      await ready(host, driver.name);
+      await enablePlugin(host, driver.name);
     }
   }
   await formSwarm(hosts);
+}
+
+/** Enables a plugin and waits until it takes calls. Docker gives it some 15 s to listen, which a busy machine may need for more. */
+export async function enablePlugin(host: Host, name: string): Promise<void> {
+  const enable = async () => (await host.tryDocker("plugin", "enable", "--timeout", "120", name)).code === 0;
+  await eventually(`${name} is enabled on ${host.name}`, enable, { within: 240, every: 1000 });
+  await ready(host, name);
 }
 
 /** Starts dockerd with its plugins; again when the machine was too busy for the 12 s that it gives them, and gives them once. */

@@ -2,13 +2,16 @@
 import { SERVE } from "./containers.ts";
 import type { Host } from "./host.ts";
 import { image } from "./image.ts";
+import { patience } from "./patience.ts";
 import { eventually } from "./wait.ts";
 
 const MANAGEMENT = 2377;
 
 /** Makes the first host a swarm's manager, and the others its workers. */
 export async function formSwarm([first, ...others]: readonly [Host, ...Host[]]): Promise<void> {
-  await first.docker("swarm", "init", "--advertise-addr", first.address.ipv4);
+  // By default 5 s: an emulated processor misses some, and each node that the manager takes for down begins its tasks anew.
+  const heartbeat = ["--dispatcher-heartbeat", `${5 * patience}s`];
+  await first.docker("swarm", "init", "--advertise-addr", first.address.ipv4, ...heartbeat);
   for (const host of others) await joinSwarm(first, host);
 }
 
@@ -107,4 +110,40 @@ export async function lookUp(host: Host, container: string, name: string): Promi
   return [...stdout.matchAll(/^Address[ \d]*:[ \t]*(\d+\.\d+\.\d+\.\d+)$/gm)]
     .map(([, address = ""]) => address)
     .toSorted();
+}
+
+/** The manager that leads, as a host hears; undefined while there is none. */
+export async function leaderOf(asked: Host, hosts: readonly Host[]): Promise<Host | undefined> {
+  const { stdout } = await asked.tryDocker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}");
+  const [, name] = /^(\S+) Leader$/m.exec(stdout) ?? [];
+  return hosts.find((host) => host.name === name);
+}
+
+/** Waits until another manager leads than the one that went. */
+export async function nextLeader(gone: Host, hosts: readonly Host[]): Promise<Host> {
+  const asked = hosts.find((host) => host !== gone);
+  return eventually(
+    "another manager leads",
+    async () => {
+      const leader = asked && (await leaderOf(asked, hosts));
+      return leader !== gone && leader;
+    },
+    { within: 60, every: 500 },
+  );
+}
+
+/** Makes workers managers, and waits until they are. */
+export async function promote(manager: Host, ...workers: readonly Host[]): Promise<void> {
+  await manager.docker("node", "promote", ...workers.map(({ name }) => name));
+  for (const { name } of workers) await isManager(manager, name);
+}
+
+/** Waits until a host takes part as a manager. */
+export async function isManager(asked: Host, name: string): Promise<void> {
+  const field = "{{with .ManagerStatus}}{{.Reachability}}{{end}}";
+  await eventually(
+    `${name} is a manager`,
+    async () => (await asked.docker("node", "inspect", "-f", field, name)) === "reachable",
+    { within: 60, every: 500 },
+  );
 }

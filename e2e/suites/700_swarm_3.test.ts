@@ -6,7 +6,17 @@ import type { Host } from "../lab/host.ts";
 import { ask, forgetPlugins, hasRegistry, makePlugin, pushAs, ready, startRegistry } from "../lab/managed.ts";
 import type { OverlayFacts } from "../lab/overlay.ts";
 import { onHosts } from "../lab/several.ts";
-import { allRun, createService, formSwarm, lookUp, noTasks, pushImage, scale, tasksOn } from "../lab/swarm.ts";
+import {
+  allRun,
+  createService,
+  formSwarm,
+  leaderOf,
+  lookUp,
+  noTasks,
+  pushImage,
+  scale,
+  tasksOn,
+} from "../lab/swarm.ts";
 import { eventually } from "../lab/wait.ts";
 
 const VERSION = "9.7.9";
@@ -59,12 +69,6 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
   const answersOf = async (host: Host, container: string, name: string): Promise<readonly string[]> => {
     const ask = `for i in $(seq 60); do wget -q -O- -T3 http://${name}/ || echo nobody; done | sort -u`;
     return (await host.docker("exec", container, "sh", "-c", ask)).split("\n");
-  };
-  /** The manager that leads, as the host hears. */
-  const leaderOf = async (host: Host) => {
-    const { stdout } = await host.tryDocker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}");
-    const [, number] = /^h(\d) Leader$/m.exec(stdout) ?? [];
-    return number === undefined ? undefined : on(Number(number));
   };
   /** The keys in etcd that begin so, but for those of hosts. */
   const kept = async () => {
@@ -135,7 +139,7 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
       return told.includes("vxlanid_list") && told;
     });
     expect(options).toMatch(
-      /^\{"com\.docker\.network\.driver\.overlay\.vxlanid_list":"\d+","portolan\.service-range":"[\d./]+"\}$/,
+      /^\{"com\.docker\.network\.driver\.overlay\.vxlanid_list":"\d+","portolan\.allocated":"etcd","portolan\.service-range":"[\d./]+"\}$/,
     );
     expect(await on(1).docker("network", "inspect", "-f", "{{.Scope}} {{.Driver}}", "hansa")).toBe(
       "swarm ts-overlay:latest",
@@ -318,7 +322,7 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
       const next = await eventually(
         "another manager leads",
         async () => {
-          const leader = await leaderOf(on(2));
+          const leader = await leaderOf(on(2), hosts());
           return leader !== undefined && leader !== on(1) && leader;
         },
         { within: 60, every: 500 },
@@ -363,7 +367,7 @@ define(`a swarm${missing}`, { needs: { hosts: 3 }, prepare }, ({ step, on }) => 
       },
       { within: 30, every: 500 },
     );
-    const leader = await leaderOf(on(1));
+    const leader = await leaderOf(on(1), hosts());
     for (const host of hosts()) {
       await eventually(`no link is left on ${host.name}`, async () => {
         return !(await host.must(["ip", "-details", "link", "show"])).includes("alias portolan");
