@@ -79,6 +79,13 @@ describe("the kit finds a network driver that", () => {
   });
 });
 
+test("the kit finds a network driver that makes internal networks where its options allow none", async () => {
+  const options = { ...OPTIONS, internal: false };
+  expect(await verdict(allNetworkChecks, /^names no gateway/, () => referenceNetworkHost(), options)).toMatch(
+    /an internal network must be refused, but was a success/,
+  );
+});
+
 describe("the kit finds an IPAM driver that", () => {
   test.each(IPAM_FAULTS)("%s (the check that %s)", async (fault, foundBy, saying) => {
     expect(await verdict(allIpamChecks, foundBy, () => referenceIpamHost(fault), {})).toMatch(saying);

@@ -132,7 +132,13 @@ const internal: Check<NetworkConformanceOptions> = {
     const bodies = new Bodies(options);
     const network = sampleNetwork(1);
     const endpoint = sampleEndpoint(network, 2);
-    await rig.must("NetworkDriver.CreateNetwork", bodies.createNetwork(network, { internal: true }));
+    const wish = bodies.createNetwork(network, { internal: true });
+    if (options.internal === false) {
+      mustRefuse("an internal network", await rig.call("NetworkDriver.CreateNetwork", wish));
+      await rig.mustLeaveNothing("after an internal network was refused");
+      return;
+    }
+    await rig.must("NetworkDriver.CreateNetwork", wish);
     await rig.must("NetworkDriver.CreateEndpoint", bodies.createEndpoint(endpoint));
     const reply = await rig.must("NetworkDriver.Join", bodies.join(endpoint));
     for (const name of ["Gateway", "GatewayIPv6"])

@@ -63,6 +63,8 @@ export interface NetworkConformanceOptions {
   readonly refusedOptions?: readonly Readonly<Record<string, string>>[];
   /** Whether networks can have IPv6 beside IPv4. Default: true. */
   readonly ipv6?: boolean;
+  /** Whether networks with `networkOptions` can be internal; where not, they have to be refused. Default: true. */
+  readonly internal?: boolean;
   /** Whether a container can have a MAC address that its user chose. Default: true. */
   readonly chosenMac?: boolean;
   /** How many containers start at once in the check of parallel calls. Default: 100. */
