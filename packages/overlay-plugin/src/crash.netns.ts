@@ -3,7 +3,7 @@
 import { atEveryStep, inOwnNamespace, Life, MOST_STEPS } from "@portolan/kernel/testing";
 import { endpointId } from "@portolan/sdk/testing";
 import { portName } from "./naming.ts";
-import { command, CrashHost } from "./testing/crash-host.ts";
+import { command, CrashHost, plugIn } from "./testing/crash-host.ts";
 
 /** Each test is some hundred lives and deaths. */
 const LONG_MS = 300_000;
@@ -15,7 +15,6 @@ const KINDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 };
 const [SIMPLEST = "", OWN = ""] = Object.keys(KINDS);
 const PORTS = ["8081:80", "8081:80/udp"];
-const SETTINGS = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.default.forwarding"];
 
 interface Call {
   readonly name: string;
@@ -104,13 +103,11 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
 
   inOwnNamespace("kill -9", () => {
     let host: CrashHost;
-    let settings: readonly string[];
+    let uplink: AsyncDisposable;
     let before: unknown;
 
     beforeEach(async () => {
-      settings = await Promise.all(SETTINGS.map((name) => command(`sysctl ${name}`)));
-      await command("ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up");
-      await command("ip address add 192.0.2.1/24 dev up0");
+      uplink = await plugIn();
       host = await CrashHost.boot("web", "cat", "dog");
       await host.createNetwork("net", { net: 40, options: { "portolan.network": "net", ...KINDS[kind] } });
       await host.createEndpoint("net", "web", "10.9.40.2/24");
@@ -122,8 +119,7 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
     });
     afterEach(async () => {
       await host[Symbol.asyncDispose]();
-      await command("ip link delete up0");
-      for (const setting of settings) await command(`sysctl -q -w ${setting.replaceAll(" ", "")}`);
+      await uplink[Symbol.asyncDispose]();
     });
 
     const calls = async (names: readonly string[]) => {

@@ -147,7 +147,8 @@ export class OverlayDriver implements NetworkDriver {
       if (encrypted) mustBeAbleTo(await encryption.refusal());
       mustFit(agreed.mtu, uplink, encrypted);
       const record: NetworkRecord = { ...intent, ...agreed };
-      if (encrypted) await records.putNetwork(record);
+      // What this host takes away after a crash follows from it, the ports of services that others have given the network, too.
+      if (encrypted || record.serviceRanges) await records.putNetwork(record);
       await this.#letOut(record);
       await networks.bringUp(record, undo);
       await records.putNetwork({ ...record, progress: "made" });
@@ -239,16 +240,15 @@ export class OverlayDriver implements NetworkDriver {
     const record = records.endpoint(endpointId);
     if (record?.sandbox === undefined) return;
     const { sandbox, serving, ...rest } = record;
-    await records.putEndpoint(rest);
+    const forget = () => records.putEndpoint(rest);
     const carrier = networks.carriers.get(record.network);
-    if (!carrier?.services.areInside) return;
+    if (!carrier?.services.areInside) return forget();
+    await carrier.services.balancer.release(sandbox, forget);
+    if (!serving) return;
     // What the store does not hear now it hears at DeleteEndpoint, or when it is back.
-    if (serving) {
-      await announce(store, carrier.announcement(rest)).catch((error: unknown) =>
-        log.warn("could not tell the cluster that a container serves no more", { endpoint: endpointId, err: error }),
-      );
-    }
-    await carrier.services.balancer.release(sandbox);
+    await announce(store, carrier.announcement(rest)).catch((error: unknown) =>
+      log.warn("could not tell the cluster that a container serves no more", { endpoint: endpointId, err: error }),
+    );
   }
 
   /** The endpoint is its container's gateway from now on, so its addresses are where published ports lead. */

@@ -71,6 +71,8 @@ export interface Overlay extends AsyncDisposable {
   start(): Promise<void>;
   /** Compares records, kernel and cluster once more, as happens now and then anyway. */
   look(): Promise<void>;
+  /** Resolves when what changed of services is written everywhere on this host, or was refused. */
+  settled(): Promise<void>;
   /** Gives this host another key for its encrypted networks. @throws PluginError when it has none */
   rekey(): Promise<void>;
   /** An operator says that a host is gone for good. @returns the networks it was in @throws PluginError, StoreAway */
@@ -213,6 +215,9 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     async look() {
       await reconciler.look();
       await reconciler.compare();
+    },
+    async settled() {
+      for (const { services } of networks.carriers.values()) await services.settled();
     },
     rekey: () => encryption.rekey(),
     forget: (gone) => ways.forget(gone),

@@ -103,8 +103,9 @@ export class Removal {
     const { kernel, store, networks, records, host } = this.#parts;
     const network = records.network(record.network);
     if (!network?.serviceRanges) return;
-    if (record.sandbox !== undefined) await removeTable(kernel, network.id, record.sandbox);
     const services = networks.carriers.get(network.id)?.services;
+    if (record.sandbox !== undefined)
+      await (services ? services.balancer.clear(record.sandbox) : removeTable(kernel, network.id, record.sandbox));
     await (services ? services.leave(record) : leaveAlone(store, host, records, network, record));
   }
 

@@ -164,7 +164,7 @@ inOwnNamespace("a service in a sandbox", () => {
     expect(await late.run("nft list tables")).toBe("table ip dockers\n");
     services = [web(1)];
     await write();
-    await balancer.release(late.path);
+    await balancer.release(late.path, () => Promise.resolve());
     expect(await late.run("nft list tables")).toBe("table ip dockers\n");
   });
 

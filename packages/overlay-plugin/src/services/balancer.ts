@@ -39,6 +39,10 @@ export class Balancer implements AsyncDisposable {
   readonly #table: string;
   /** By sandbox: what its table has. Of one that is missing here nobody knows. */
   readonly #written = new Map<string, readonly Service[]>();
+  /** By sandbox: what is being written there, one after the other. */
+  readonly #writing = new Map<string, Promise<void>>();
+  /** Sandboxes whose containers are leaving the network. */
+  readonly #leaving = new Set<string>();
   readonly #closing = new AbortController();
   #pass: Promise<void> | undefined;
   #due = false;
@@ -97,14 +101,25 @@ export class Balancer implements AsyncDisposable {
     return true;
   }
 
-  /** The container leaves the network: its table goes, where the sandbox stays. Never fails. */
-  async release(sandbox: string): Promise<void> {
-    this.#written.delete(sandbox);
+  /**
+   * The container leaves the network: its table goes, where the sandbox stays. What fails of that is told of in the state.
+   * @param forget takes the sandbox out of the records, only then: whoever dies before that finds it there the next time
+   */
+  async release(sandbox: string, forget: () => Promise<void>): Promise<void> {
+    this.#leaving.add(sandbox);
     try {
-      await removeTable(this.#parts.kernel, this.#parts.network, sandbox);
-    } catch (error) {
-      this.#complain(error);
+      await this.clear(sandbox).catch((error: unknown) => this.#complain(error));
+      await forget();
+    } finally {
+      this.#leaving.delete(sandbox);
     }
+  }
+
+  /** Takes the table out of a sandbox in which nobody is to have it any more. @throws KernelError */
+  async clear(sandbox: string): Promise<void> {
+    await this.#writing.get(sandbox);
+    this.#written.delete(sandbox);
+    await removeTable(this.#parts.kernel, this.#parts.network, sandbox);
   }
 
   /** Tables that somebody took away are noted, and written by the next pass. */
@@ -145,10 +160,22 @@ export class Balancer implements AsyncDisposable {
     return written !== undefined && difference(this.#table, written, services) === "";
   }
 
+  #bring(sandbox: string, services: readonly Service[] | undefined): Promise<void> {
+    const turn = (this.#writing.get(sandbox) ?? Promise.resolve())
+      .then(() => this.#bringNow(sandbox, services))
+      .finally(() => {
+        if (this.#writing.get(sandbox) === turn) this.#writing.delete(sandbox);
+      });
+    this.#writing.set(sandbox, turn);
+    return turn;
+  }
+
   /** One that dockerd has not made yet, or has removed, has nothing to be written. */
-  async #bring(sandbox: string, services: readonly Service[] | undefined): Promise<void> {
-    const { kernel } = this.#parts;
+  async #bringNow(sandbox: string, services: readonly Service[] | undefined): Promise<void> {
+    const { kernel, sandboxes } = this.#parts;
     if (!services || this.#isCurrent(sandbox, services)) return;
+    // It may have been left since somebody listed it.
+    if (this.#leaving.has(sandbox) || !sandboxes().includes(sandbox)) return;
     try {
       const there = await kernel.sandboxes.exists(sandbox);
       if (there === undefined) throw new PluginError("containers' network namespaces are not to be seen from here");

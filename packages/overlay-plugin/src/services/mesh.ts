@@ -217,9 +217,10 @@ export class Mesh implements AsyncDisposable {
       const peer = { name: far, mac };
       near = await kernel.links.createVeth({ name: port, alias, master: bridgeName(id), up: true, mtu, peer });
     }
-    // Its bridge may be a new one, under the same name.
+    // Its bridge may be a new one, under the same name; and the kernel takes the alias in a second message.
     const bridge = await kernel.links.get(bridgeName(id));
-    if (near.master !== bridge?.index) await kernel.links.change(port, { master: bridgeName(id) });
+    if (near.master !== bridge?.index || near.alias !== alias)
+      await kernel.links.change(port, { master: bridgeName(id), alias });
     // It hardly ever sends: the bridge would forget it after five minutes, and give all containers the answers to one.
     await kernel.stations.put(near, { mac });
     for (const [path, value] of [

@@ -123,6 +123,13 @@ export class Services implements AsyncDisposable {
     if (vip === undefined ? isNote : this.mesh.changed(vip, value) || isNote) this.update();
   }
 
+  /** Resolves when containers that have joined serve, and all tables are written, or were refused. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#attending);
+    await this.balancer.settled();
+    await this.mesh.settled();
+  }
+
   /** Looks whether the tables are still there. */
   async compare(): Promise<void> {
     if (!this.areWanted) return;

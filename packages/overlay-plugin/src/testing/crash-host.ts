@@ -2,12 +2,13 @@
 // eslint-disable-next-line no-restricted-imports -- what dockerd and administrators run
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { openKernel, type Kernel } from "@portolan/kernel";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { openKernel, type Kernel, type Sandbox } from "@portolan/kernel";
 import { Life, makeNetns, mortal, type Netns } from "@portolan/kernel/testing";
 import { bindings } from "@portolan/ports/testing";
 import { Cidr, endpointLock, networkLock, silentLogger, type EndpointId } from "@portolan/sdk";
 import { DriverCalls, endpointId, networkId, noPorts } from "@portolan/sdk/testing";
-import { MemoryDisk, openMemoryStore, SharedMemory } from "@portolan/state";
+import { MemoryDisk, openMemoryStore, SharedMemory, type SharedStore } from "@portolan/state";
 import type { OverlayDriver } from "../driver.ts";
 import { FORWARD_CHAIN, peerName, portName } from "../naming.ts";
 import { openOverlay, type Overlay } from "../overlay.ts";
@@ -19,6 +20,24 @@ const run = promisify(execFile);
 
 /** @returns what a command of root's says @throws Error when it fails */
 export const command = async (line: string) => (await run("sh", ["-c", line])).stdout;
+
+const SLOW_MS = 200;
+
+/** What drivers may change for all of the host. */
+const SETTINGS = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.default.forwarding"];
+
+/** The way to other hosts. With it go the changes of settings that a driver leaves, since others may need them. */
+export async function plugIn(): Promise<AsyncDisposable> {
+  const settings = await Promise.all(SETTINGS.map((name) => command(`sysctl ${name}`)));
+  await command("ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up");
+  await command("ip address add 192.0.2.1/24 dev up0");
+  return {
+    async [Symbol.asyncDispose]() {
+      await command("ip link delete up0");
+      for (const setting of settings) await command(`sysctl -q -w ${setting.replaceAll(" ", "")}`);
+    },
+  };
+}
 
 /** A resolver would listen on after its process's death, which ends here with the test's own. */
 const deaf = () => Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve() });
@@ -34,6 +53,8 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
   life = new Life();
   /** The one before. */
   before = this.life;
+  /** Whether to look at rules takes it longer than what goes on in the background waits. */
+  isSlow = false;
   readonly #disk = new MemoryDisk();
   readonly #cluster = new SharedMemory();
   /** By containers' names. */
@@ -41,6 +62,8 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
   /** Of the test: it outlives the driver. */
   readonly #observer: Kernel;
   #kernel: Kernel | undefined;
+  /** Those that the driver has open. */
+  readonly #opened = new Set<Sandbox>();
   #wire: { cut(): void } | undefined;
 
   private constructor(observer: Kernel) {
@@ -64,8 +87,11 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
     const { store } = await openMemoryStore({ disk: this.#disk, schema, onCommit: life.onCommit });
     const wire = this.#cluster.connect("the cluster");
     this.#wire = wire;
+    const { nftables, sandboxes } = this.#kernel;
+    const parts = { nftables: this.#slowed(nftables), sandboxes: this.#noting(sandboxes) };
+    const kernel = mortal({ ...this.#kernel, ...parts }, life);
     this.overlay = await openOverlay({
-      ...{ kernel: mortal(this.#kernel, life), store, shared: new MortalStore(wire, life.onStep, () => life.isOver()) },
+      ...{ kernel, store, shared: new MortalStore(wire, life.onStep, () => life.isOver()) },
       ...{ alone: false, host: "one", vtep: "192.0.2.1", linkLocal: "169.254.53.53", listen: deaf },
       ...{ log: silentLogger, patience: NO_PATIENCE },
     });
@@ -78,6 +104,20 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
     this.#wire?.cut();
     this.#disk.powerOff();
     await this.#kernel?.[Symbol.asyncDispose]();
+    for (const sandbox of this.#opened) await sandbox[Symbol.asyncDispose]();
+  }
+
+  /** The cluster's store as another host reaches it. */
+  get store(): SharedStore {
+    return this.#cluster.connect("the cluster");
+  }
+
+  /** Until nothing goes on in the background any more; the store tells of each change a turn later. */
+  async settle(): Promise<void> {
+    for (let round = 0; round < 3; round += 1) {
+      await turn();
+      await this.overlay.settled();
+    }
   }
 
   /** With IPv4 and IPv6. */
@@ -102,7 +142,7 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
 
   joinSandbox(network: string, name: string) {
     const ids = { networkId: networkId(network), endpointId: endpointId(name) };
-    return this.driver().join({ ...ids, sandboxKey: this.#sandbox(name).path, options: noPorts });
+    return this.driver().join({ ...ids, sandboxKey: this.sandbox(name).path, options: noPorts });
   }
 
   /** @param ports as behind `docker run -p` */
@@ -125,39 +165,69 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
     }
   }
 
-  /** As dockerd does after Join. */
-  async moveToSandbox(name: string): Promise<void> {
+  /** As dockerd does after Join. @param cidrs what the container's end is to have */
+  async moveToSandbox(name: string, ...cidrs: readonly string[]): Promise<void> {
     const link = peerName(endpointId(name));
-    const place = this.#sandbox(name).name;
-    if (await this.#observer.links.get(link)) await command(`ip link set ${link} netns ${place} name eth0 up`);
+    if (!(await this.#observer.links.get(link))) return;
+    await using sandbox = await this.#observer.sandboxes.open(this.sandbox(name).path);
+    await sandbox.take(link, "eth0");
+    await sandbox.links.change("eth0", { up: true });
+    for (const cidr of cidrs) await sandbox.addresses.add("eth0", cidr);
   }
 
   /** As dockerd does after Leave. */
   async moveHome(name: string): Promise<void> {
-    const sandbox = this.#sandbox(name);
-    await sandbox.run("ip link set eth0 down");
-    await sandbox.run(`ip link set eth0 netns ${process.pid} name ${peerName(endpointId(name))}`);
+    const link = peerName(endpointId(name));
+    // Not by this process's number: it is in a sandbox itself for the moment in which it opens a socket there.
+    const home = "exec 3</proc/self/ns/net && ip -n";
+    await command(`${home} ${this.sandbox(name).name} link set eth0 netns /proc/self/fd/3 name ${link}`);
   }
 
-  /** Records, the cluster's keys, links with their addresses, routes, and rules but for what packets put there. */
+  /** Records, the cluster's entries, links with their addresses, routes, and rules but for what packets put there. */
   async inventory(): Promise<Readonly<Record<string, unknown>>> {
-    const { links, addresses, routes, nftables } = this.#observer;
+    const { links, addresses, routes, stations, sysctls, nftables } = this.#observer;
     const found = (await links.list()).toSorted((one, other) => (one.name < other.name ? -1 : 1));
+    const nameOf = (index: number | undefined) => found.find((link) => link.index === index)?.name ?? "";
+    const ports = found.filter(({ name }) => name.startsWith("pm"));
+    const bridges = found.filter(({ name, kind }) => kind === "bridge" && name.startsWith("po-"));
     return {
       records: Object.fromEntries(
-        [...this.#disk.tables].map(([name, table]) => [name, [...table.values()].toSorted()]),
+        [...this.#disk.tables].map(([name, table]) => [
+          name,
+          [...table.values()].toSorted().map((text) => JSON.parse(text) as unknown),
+        ]),
       ),
-      cluster: this.#cluster.keys.filter((key) => !/^(hosts|alive)\//.test(key)),
+      cluster: this.#cluster.keys
+        .filter((key) => !/^(hosts|alive)\//.test(key))
+        .map((key) => ({ key, value: this.#cluster.entry(key)?.value })),
       links: await Promise.all(
-        found.map(async ({ name, up, alias = "" }) =>
-          [name, up, alias, ...(await addresses.list(name)).filter(isGlobal)].join(" "),
+        found.map(async ({ name, up, alias = "", master }) =>
+          [name, up, alias, nameOf(master), ...(await addresses.list(name)).filter(isGlobal)].join(" "),
         ),
       ),
-      routes: (await Promise.all(([4, 6] as const).map((family) => routes.list(family)))).flat().filter(isGlobalRoute),
-      rules: (await nftables.list("list ruleset", { terse: true }))
-        .map((object) => JSON.stringify(object, (key, value: unknown) => (VOLATILE.has(key) ? undefined : value)))
-        .toSorted(),
+      // Where answers to published ports come back, and what leads this host's own connections to them.
+      stations: await Promise.all(ports.map(async (port) => [port.name, await stations.list(port)])),
+      settings: await Promise.all(
+        bridges.map(async ({ name }) => [name, await sysctls.get(`net/ipv4/conf/${name}/route_localnet`)]),
+      ),
+      routes: (await Promise.all(([4, 6] as const).map((family) => routes.list(family))))
+        .flat()
+        .filter(isGlobalRoute)
+        .map((route) => JSON.stringify(route))
+        .sort(),
+      rules: linesOf(await nftables.list("list ruleset")),
+      sandboxes: await this.#rulesInside(),
     };
+  }
+
+  /** One after the other: of two threads that have sets listed as JSON at once, libnftables ends the process. */
+  async #rulesInside(): Promise<readonly unknown[]> {
+    const rules: unknown[] = [];
+    for (const [name, { path }] of this.#sandboxes) {
+      await using sandbox = await this.#observer.sandboxes.open(path);
+      rules.push([name, linesOf(await sandbox.nftables.list("list ruleset"))]);
+    }
+    return rules;
   }
 
   /** Names of endpoints' links, be there the link, the record or both. */
@@ -177,7 +247,36 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
     await this.#observer[Symbol.asyncDispose]();
   }
 
-  #sandbox(name: string): Netns {
+  #slowed(nftables: Kernel["nftables"]): Kernel["nftables"] {
+    return {
+      run: (commands) => nftables.run(commands),
+      list: async (question, form) => {
+        if (this.isSlow) await sleep(SLOW_MS);
+        return nftables.list(question, form);
+      },
+      watch: (changed) => nftables.watch(changed),
+    };
+  }
+
+  /** A dead process's files and sockets are closed, those that it had in sandboxes, too. */
+  #noting(sandboxes: Kernel["sandboxes"]): Kernel["sandboxes"] {
+    return {
+      exists: (path) => sandboxes.exists(path),
+      mayOpen: () => sandboxes.mayOpen(),
+      open: async (path) => {
+        const sandbox = await sandboxes.open(path);
+        const close = sandbox[Symbol.asyncDispose].bind(sandbox);
+        sandbox[Symbol.asyncDispose] = async () => {
+          if (this.#opened.delete(sandbox)) await close();
+        };
+        this.#opened.add(sandbox);
+        return sandbox;
+      },
+    };
+  }
+
+  /** @param name a container's */
+  sandbox(name: string): Netns {
     const sandbox = this.#sandboxes.get(name);
     if (!sandbox) throw new Error(`the container ${name} has no sandbox`);
     return sandbox;
@@ -186,6 +285,27 @@ export class CrashHost extends DriverCalls<OverlayDriver> implements AsyncDispos
 
 /** What rules are numbered by, and what they count. */
 const VOLATILE = new Set(["handle", "packets", "bytes"]);
+const lasting = (key: string, value: unknown) => (VOLATILE.has(key) ? undefined : value);
+
+interface NftSet {
+  readonly flags?: readonly string[] | string;
+  readonly elem?: readonly unknown[];
+}
+
+/** A ruleset in a constant order, with what is in its sets unless packets put it there. */
+function linesOf(ruleset: readonly Readonly<Record<string, unknown>>[]): readonly string[] {
+  const lines = ruleset.map((object) => {
+    const [kind = "", content] = Object.entries(object)[0] ?? [];
+    if (kind !== "set" && kind !== "map") return JSON.stringify(object, lasting);
+    const { elem = [], ...rest } = content as NftSet;
+    const elements = rest.flags?.includes("dynamic") === true ? [] : elem;
+    return JSON.stringify(
+      { [kind]: rest, elem: elements.map((each) => JSON.stringify(each, lasting)).sort() },
+      lasting,
+    );
+  });
+  return lines.sort();
+}
 
 /** Link-local ones come and go with the carrier. */
 const isGlobal = (address: string) => !address.startsWith("fe80:");
