@@ -1,9 +1,11 @@
-// Encrypted networks across two hosts: ts-overlay's WireGuard beside the IPsec of Docker's own overlay in a swarm. Needs
-// WireGuard in the kernel; where it is missing: npm run bench:vm -- overlay-encrypted [Docker version] [rounds] [seconds]
+// Encrypted networks across two hosts: ts-overlay's WireGuard beside the IPsec of Docker's own overlay in a swarm, and beside
+// what WireGuard under VXLAN carries without either. Needs WireGuard in the kernel; where it is missing:
+// npm run bench:vm -- overlay-encrypted [Docker version] [rounds] [seconds]
 // Run as root: npm run bench:overlay-encrypted -- [Docker version] [rounds] [seconds of a measurement]
 import type { Host } from "../e2e/lab/host.ts";
 import { engineCalled } from "../e2e/lab/engines.ts";
 import { hasModule } from "../e2e/lab/needs.ts";
+import { BareTunnel } from "./bare-tunnel.ts";
 import { comparisonTable } from "./comparison.ts";
 import { demand } from "./demand.ts";
 import { connectionsPerSecond, gigabitsPerSecond, serveConnections, serveIperf } from "./load.ts";
@@ -23,8 +25,9 @@ demand({ modules: ["wireguard", "vxlan", "esp4", "xfrm_user"] });
 hasModule("aesni_intel");
 await using pair = await OverlayPair.up(engine, "encrypted");
 for (const { host } of [pair.near, pair.far]) await expectEncryption(host);
-const streams = await pair.load(rounds, seconds, serveIperf, gigabitsPerSecond);
-const connections = await pair.load(rounds, seconds, serveConnections, connectionsPerSecond);
+await using bare = await BareTunnel.up(pair.lab);
+const streams = await pair.load(rounds, seconds, serveIperf, gigabitsPerSecond, bare.way);
+const connections = await pair.load(rounds, seconds, serveConnections, connectionsPerSecond, bare.way);
 
 process.stdout.write(
   `${titleOf(`bench/overlay-encrypted.ts: medians of ${rounds}, ${seconds} s each`, engine)}\n\n${comparisonTable(
@@ -32,7 +35,7 @@ process.stdout.write(
       row("encrypted throughput across hosts", "Gbit/s", streams, { atLeast: 1 }),
       row("encrypted connections across hosts", "/s", connections, { atLeast: 1 }),
     ],
-    columns,
+    { ...columns, third: "WireGuard under VXLAN, alone" },
   )}\n`,
 );
 

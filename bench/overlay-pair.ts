@@ -3,6 +3,7 @@
 import { Cluster } from "../e2e/lab/cluster.ts";
 import type { Engine } from "../e2e/lab/engines.ts";
 import { image } from "../e2e/lab/image.ts";
+import type { Lab } from "../e2e/lab/lab.ts";
 import { patience } from "../e2e/lab/patience.ts";
 import { formSwarm } from "../e2e/lab/swarm.ts";
 import { eventually } from "../e2e/lab/wait.ts";
@@ -14,6 +15,14 @@ import type { gigabitsPerSecond, serveIperf } from "./load.ts";
 export const drivers = ["ts-overlay", "overlay"] as const;
 export type Driver = (typeof drivers)[number];
 export type Measured = Readonly<Record<Driver, number[]>>;
+
+/** From a client to a server, by their network namespaces. */
+export interface Way {
+  readonly server: string;
+  readonly client: string;
+  readonly address: string;
+  readonly port: number;
+}
 
 export const columns = { ours: "ts-overlay", builtIn: "overlay in a swarm" };
 
@@ -46,6 +55,11 @@ export class OverlayPair implements AsyncDisposable {
     await pair.#joinSwarm();
     for (const driver of drivers) await pair.#populate(driver, options);
     return pair;
+  }
+
+  /** Whose wire the hosts are on. */
+  get lab(): Lab {
+    return this.#cluster.lab;
   }
 
   async #joinSwarm(): Promise<void> {
@@ -109,22 +123,32 @@ export class OverlayPair implements AsyncDisposable {
     return values;
   }
 
-  /** What goes from the far host's containers to the near one's. */
+  /**
+   * What goes from the far host's containers to the near one's.
+   * @param third another way, which is measured in turn with these
+   */
   async load(
     rounds: number,
     seconds: number,
     serve: typeof serveIperf,
     measure: typeof gigabitsPerSecond,
-  ): Promise<Measured> {
+    third?: Way,
+  ): Promise<Measured & { readonly third: number[] }> {
+    const values = { ...measured(), third: [] as number[] };
+    const ways: [values: number[], way: Way][] = third ? [[values.third, third]] : [];
+    for (const driver of drivers) ways.push([values[driver], await this.#wayOf(driver)]);
     await using servers = new AsyncDisposableStack();
-    for (const driver of drivers)
-      servers.use(await serve((await this.near.placeOf(`server-${driver}`)).namespace, PORTS[driver]));
-    const values = measured();
-    await alternate(rounds, drivers, async (driver) => {
-      const { namespace } = await this.far.placeOf(`client-${driver}`);
-      values[driver].push(await measure(namespace, addressOf(driver, SERVER), PORTS[driver], seconds));
+    for (const [, { server, port }] of ways) servers.use(await serve(server, port));
+    await alternate(rounds, ways, async ([into, { client, address, port }]) => {
+      into.push(await measure(client, address, port, seconds));
     });
     return values;
+  }
+
+  async #wayOf(driver: Driver): Promise<Way> {
+    const { namespace: server } = await this.near.placeOf(`server-${driver}`);
+    const { namespace: client } = await this.far.placeOf(`client-${driver}`);
+    return { server, client, address: addressOf(driver, SERVER), port: PORTS[driver] };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,6 +161,12 @@ export class OverlayPair implements AsyncDisposable {
 export const measured = (): Measured => ({ "ts-overlay": [], overlay: [] });
 
 /** A row of the table that compares both. */
-export function row(what: string, unit: string, values: Measured, goal: NonNullable<Comparison["goal"]>): Comparison {
-  return { what, unit, goal, ours: median(values["ts-overlay"]), builtIn: median(values.overlay) };
+export function row(
+  what: string,
+  unit: string,
+  { third = [], ...values }: Measured & { readonly third?: readonly number[] },
+  goal: NonNullable<Comparison["goal"]>,
+): Comparison {
+  const medians = { ours: median(values["ts-overlay"]), builtIn: median(values.overlay) };
+  return { what, unit, goal, ...medians, ...(third.length > 0 && { third: median(third) }) };
 }
