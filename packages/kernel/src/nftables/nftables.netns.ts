@@ -46,6 +46,20 @@ inOwnNamespace("nftables", () => {
     expect((set as { set: { elem: unknown[] } }).set.elem).toHaveLength(5000);
   });
 
+  it("lists for several at once: the library aborts when two threads name types of many parts", async () => {
+    const names = Array.from({ length: 200 }, (_, i) => `pairs${i}`);
+    await nftables.run(
+      names.map((name) => `add set inet pt ${name} { type ipv4_addr . inet_proto . inet_service; }\n`).join(""),
+    );
+    const instances = Array.from({ length: 4 }, () => new NftablesByLibrary());
+    const lists = instances.flatMap((each) => Array.from({ length: 50 }, () => each.list("list table inet pt")));
+    const told = (await Promise.all(lists)).flat() as { set?: { name: string; type: unknown } }[];
+    const pairs = told.flatMap(({ set }) => (set?.name.startsWith("pairs") === true ? [set] : []));
+    expect(pairs).toHaveLength(names.length * lists.length);
+    for (const { type } of pairs) expect(type).toEqual(["ipv4_addr", "inet_proto", "inet_service"]);
+    for (const each of instances) await each[Symbol.asyncDispose]();
+  });
+
   it("runs short and long transactions in the order they were asked for", async () => {
     const long = `add element inet pt s { ${addresses(2000).join(", ")} }`;
     await Promise.all([

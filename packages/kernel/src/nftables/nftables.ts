@@ -6,6 +6,11 @@ import { LibNftables, type Output, type RunResult } from "./libnftables.ts";
 import { RulesetWatcher } from "./watch.ts";
 
 const OPERATION = "nft";
+/**
+ * What was asked of the library last, by whichever instance: it is not safe for two threads, not even with a context for each.
+ * It takes names of concatenated types apart by strtok (set_dtype_json in its json.c), and aborts when another one did meanwhile.
+ */
+let last: Promise<unknown> = Promise.resolve();
 const LONGEST_QUOTE = 4000;
 
 export class NftablesByLibrary implements Nftables, AsyncDisposable {
@@ -53,8 +58,8 @@ export class NftablesByLibrary implements Nftables, AsyncDisposable {
       return Promise.reject(new KernelError({ operation: OPERATION, device: firstLine(commands), ...CLOSED }));
     }
     const run = () => this.#library.run(commands, output);
-    const turn = this.#last.then(run, run);
-    this.#last = turn;
+    const turn = last.then(run, run);
+    last = this.#last = turn;
     return turn;
   }
 }
