@@ -1,15 +1,29 @@
 // A swarm whose networks are ts-overlay's, as a managed plugin without any store: what its nodes need of each other the swarm
 // tells them. Addresses are Docker's own.
+import { setTimeout as sleep } from "node:timers/promises";
 import { addressIn, expectReach, fetchFrom, runContainer } from "../lab/containers.ts";
 import type { Host } from "../lab/host.ts";
 import { ask, forgetPlugins, hasRegistry, makePlugin, pushAs, ready, startRegistry } from "../lab/managed.ts";
 import type { OverlayFacts } from "../lab/overlay.ts";
 import { onHosts } from "../lab/several.ts";
-import { allRun, createService, formSwarm, joinSwarm, lookUp, noTasks, pushImage, tasksOn } from "../lab/swarm.ts";
+import {
+  allRun,
+  createService,
+  formSwarm,
+  isManager,
+  joinSwarm,
+  lookUp,
+  nextLeader,
+  noTasks,
+  promote,
+  pushImage,
+  tasksOn,
+} from "../lab/swarm.ts";
 import { underTraffic } from "../lab/traffic.ts";
 import { eventually } from "../lab/wait.ts";
 
 const VERSION = "9.7.8";
+const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
 const NUMBERS = [1, 2, 3];
 const DNSRR = ["--network", "hansa", "--endpoint-mode", "dnsrr"];
 const missing = hasRegistry() ? "" : " (skipped: needs Debian's docker-registry)";
@@ -70,6 +84,11 @@ define(`a swarm without etcd${missing}`, { needs: { hosts: 3 }, prepare }, ({ st
     }
     return addresses;
   };
+  /** Docker's ids of networks that h2 does not hear are removed. */
+  const removed: string[] = [];
+  const linksOf = async (host: Host, id: string) =>
+    (await host.must(["ip", "-brief", "link", "show"])).split("\n").filter((line) => line.includes(id.slice(0, 11)));
+  const pluginOn = async (host: Host) => (await host.must(["pgrep", "-f", "ts-overlay/dist/main.js"])).trim();
   const says = async (host: Host, words: string) =>
     (await host.services.get("dockerd")!.lastWords(2000)).includes(words);
 
@@ -228,31 +247,115 @@ define(`a swarm without etcd${missing}`, { needs: { hosts: 3 }, prepare }, ({ st
     300,
   );
 
+  step(
+    "has nothing of a network on a node whose dockerd did not hear of its end, and another with its number on all nodes",
+    async () => {
+      for (const [network, number] of [
+        ["first", 5001],
+        ["second", 5002],
+      ] as const) {
+        await create(network, "--subnet", `10.${number - 4919}.0.0/24`, "-o", `${VNIS}=${number}`);
+        const flags = ["--network", network, "--endpoint-mode", "dnsrr", "--constraint", "node.hostname==h2"];
+        await createService(on(1), `on-${network}`, { image, replicas: 1, flags });
+        removed.push(await on(1).docker("network", "inspect", "-f", "{{.Id}}", network));
+      }
+      await on(2).stopDockerd("SIGKILL");
+      await on(1).docker("service", "rm", "on-first", "on-second");
+      for (const network of ["first", "second"])
+        await eventually(`${network} goes`, async () => (await on(1).tryDocker("network", "rm", network)).code === 0, {
+          within: 30,
+          every: 500,
+        });
+      await create("third", "--subnet", "10.82.0.0/24", "-o", `${VNIS}=5001`);
+      await on(2).startDockerd();
+      await ready(on(2), "ts-overlay");
+      const flags = ["--network", "third", "--endpoint-mode", "dnsrr", "--replicas-max-per-node", "1"];
+      await createService(on(1), "on-third", { image, replicas: 3, flags });
+      const tasks: [Host, string][] = [];
+      for (const host of hosts()) for (const task of await tasksOn(host, "on-third")) tasks.push([host, task]);
+      expect(tasks).toHaveLength(3);
+      const addresses = await Promise.all(tasks.map(([host, task]) => addressIn(host, "third", task)));
+      for (const [host, task] of tasks) await expectReach(host, task, ...addresses);
+      expect(await linksOf(on(2), removed[0]!)).toEqual([]);
+      await on(1).docker("service", "rm", "on-third");
+      await noTasks(hosts(), "on-third");
+      await on(1).docker("network", "rm", "third");
+    },
+    300,
+  );
+
   step("refuses what takes etcd, and says so in the manager's log", async () => {
     await create("wrong", "--subnet", "10.81.0.0/24", "-o", "portolan.service-range=10.81.0.192/26");
     await eventually("the manager's log says why", () => says(on(1), "needs a --store"));
     await on(1).docker("network", "rm", "wrong");
   });
 
-  step("leaves nothing of a network that is removed", async () => {
-    await on(1).docker("rm", "-f", "lubeck");
-    await on(1).docker("service", "rm", "rr");
-    await noTasks(hosts(), "rr");
-    await eventually(
-      "the network can be removed",
-      async () => (await on(1).tryDocker("network", "rm", "hansa")).code === 0,
-      {
+  step(
+    "gives a network one number when the manager dies that was about to give it one",
+    async () => {
+      await promote(on(1), on(2), on(3));
+      const plugin = await pluginOn(on(1));
+      await on(1).must(["kill", "-STOP", plugin]);
+      await create("crow", "--subnet", "10.84.0.0/24");
+      // Its manager is about to ask for a number, which nobody sees.
+      await sleep(2000);
+      await on(1).stopDockerd("SIGKILL");
+      const next = await nextLeader(on(1), hosts());
+      // The first attempt goes on, and nobody hears of its outcome.
+      await on(1).exec(["kill", "-CONT", plugin]);
+      const flags = ["--network", "crow", "--endpoint-mode", "dnsrr", "--replicas-max-per-node", "1"];
+      await createService(next, "nest", { image, replicas: 2, flags: [...flags, "--constraint", "node.hostname!=h1"] });
+      await on(1).startDockerd();
+      await ready(on(1), "ts-overlay");
+      await isManager(next, "h1");
+      await runContainer(on(1), "egg", "--network", "crow");
+      for (const host of [on(2), on(3)]) {
+        const [task = ""] = await tasksOn(host, "nest");
+        await expectReach(on(1), "egg", await addressIn(host, "crow", task));
+      }
+      const id = await next.docker("network", "inspect", "-f", "{{.Id}}", "crow");
+      const carried = (await Promise.all(hosts().map(statusOf))).flatMap(({ networks }) => networks);
+      const numbers = carried.filter(({ name }) => name === id).map(({ vni }) => vni);
+      expect([numbers.length, new Set(numbers).size]).toEqual([3, 1]);
+      await on(1).docker("rm", "-f", "egg");
+      await next.docker("service", "rm", "nest");
+      await noTasks([on(2), on(3)], "nest");
+      await eventually("it goes", async () => (await next.tryDocker("network", "rm", "crow")).code === 0, {
         within: 30,
         every: 500,
-      },
-    );
-    for (const host of hosts()) {
-      await eventually(`no link is left on ${host.name}`, async () => {
-        return !(await host.must(["ip", "-details", "link", "show"])).includes("alias portolan");
       });
-      expect((await statusOf(host)).networks).toEqual([]);
-    }
-  });
+    },
+    300,
+  );
+
+  step(
+    "leaves nothing of a network that is removed",
+    async () => {
+      // What dockerd forgot goes when it has not been asked for in two minutes.
+      await eventually("it is gone, too", async () => (await linksOf(on(2), removed[1]!)).length === 0, {
+        within: 240,
+        every: 1000,
+      });
+      await on(1).tryDocker("rm", "-f", "lubeck");
+      await on(1).docker("service", "rm", "rr");
+      await noTasks(hosts(), "rr");
+      await eventually(
+        "the network can be removed",
+        async () => (await on(1).tryDocker("network", "rm", "hansa")).code === 0,
+        {
+          within: 30,
+          every: 500,
+        },
+      );
+      for (const host of hosts()) {
+        await eventually(`no link is left on ${host.name}`, async () => {
+          return !(await host.must(["ip", "-details", "link", "show"])).includes("alias portolan");
+        });
+        expect((await statusOf(host)).networks).toEqual([]);
+      }
+    },
+    300,
+  );
 
   step("is dissolved, and its plugin goes for good", async () => {
     for (const host of [on(3), on(2), on(1)]) {
