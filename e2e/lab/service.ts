@@ -46,6 +46,17 @@ export class Service {
     return this.ended;
   }
 
+  /** Has it stand still. nsenter does so with it. */
+  freeze(): void {
+    process.kill(this.pid, "SIGSTOP");
+  }
+
+  /** nsenter, which would never hear of its end, goes on as well. */
+  thaw(): void {
+    process.kill(this.pid, "SIGCONT");
+    this.#nsenter.kill("SIGCONT");
+  }
+
   /** The last lines it said. */
   async lastWords(lines = 20): Promise<string> {
     const text = await readFile(this.log, "utf8");

@@ -153,12 +153,12 @@ onHosts(
       await noTasks(hosts(), "near3");
       await noTasks([on(3)], "far3");
       await soon("nobody carries it", async () => (await keysOf(`${id}/agreed`)).length === 0);
-      process.kill(etcd!.pid, "SIGSTOP");
+      etcd!.freeze();
       try {
         await remove(on(1), "n3");
         await soon("its addresses are given back", async () => (await poolsOf(on(1))).length === 0);
       } finally {
-        process.kill(etcd!.pid, "SIGCONT");
+        etcd!.thaw();
       }
       await soon("so is its number", async () => (await keysOf(id, numberKey(5003))).length === 0);
       await create(on(1), "n4", 5003);
