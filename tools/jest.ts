@@ -76,8 +76,9 @@ async function run({ command, workers, processes, secondTries }: Project): Promi
   if (rest.length > 0 || failed.length === 0 || failed.length > secondTries) return report(outcomes, status);
 
   process.stderr.write(`\nOnce more, alone: ${failed.map(fromRoot).join(", ")}\n`);
-  // The JUnit file keeps what failed at first.
-  const again = await runJest(["env", "-u", "PORTOLAN_JUNIT", ...command, ...beside(1), "--runTestsByPath", ...failed]);
+  // The JUnit file keeps what failed at first; and what is not tried again for want of time has failed.
+  const own = ["env", "-u", "PORTOLAN_JUNIT", "-u", "PORTOLAN_UNTIL"];
+  const again = await runJest([...own, ...command, ...beside(1), "--runTestsByPath", ...failed]);
   for (const outcome of again.outcomes) outcomes.set(outcome.path, outcome);
   return report(outcomes, again.status, again.status === 0 ? failed : []);
 }

@@ -1,6 +1,7 @@
 // `make test`: every stage of the tests in turn, how long each took, and one line that counts them all.
 // `make test-all`, which is `node tools/test.ts all`, has every suite that belongs in a VM as its last stage; with
-// `--minutes N` those that end by then, and the first look in any case. Minutes count from now, or from `--since`, in
+// `--minutes N` those that end by then, and the first look in any case; suites on real engines that have not begun by then
+// are skipped, and say so. Minutes count from now, or from `--since`, in
 // seconds since 1970: a CI's own limit does not wait for packages to be installed either.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,6 +17,8 @@ interface Stage {
   readonly essential?: boolean;
   /** It takes `--within SECONDS` and leaves out what would take longer. */
   readonly yields?: boolean;
+  /** It skips what has not begun when there is no time left: the first look at a VM needs some, too. */
+  readonly stops?: boolean;
 }
 
 const { values: given, positionals } = parseArgs({
@@ -28,7 +31,7 @@ const secondsLeft = clockFor(given.minutes, given.since);
 const STAGES: readonly Stage[] = [
   { name: "build, format, lint, types, unit tests", script: "all", essential: true },
   { name: "network namespaces", script: "test:netns" },
-  { name: "real Docker engines", script: "test:e2e" },
+  { name: "real Docker engines", script: "test:e2e", stops: true },
   positionals.includes("all")
     ? { name: "Docker in a VM", script: "test:vm", yields: true }
     : { name: "Docker in a VM, first look", script: "test:vm-smoke" },
@@ -74,9 +77,10 @@ function clockFor(minutes: string | undefined, since = String(Date.now() / 1000)
 }
 
 /** In a process group of its own: what hangs is often a grandchild. */
-async function run({ script, yields = false }: Stage): Promise<number | null> {
-  const env = { ...process.env, PORTOLAN_COUNTS: folder };
+async function run({ script, yields = false, stops = false }: Stage): Promise<number | null> {
   const left = secondsLeft();
+  const until = stops && left !== undefined ? { PORTOLAN_UNTIL: String(Math.round(Date.now() / 1000) + left) } : {};
+  const env = { ...process.env, PORTOLAN_COUNTS: folder, ...until };
   const limit = yields && left !== undefined ? ["--", "--within", String(Math.max(0, left))] : [];
   const child = spawn("npm", ["run", "--silent", script, ...limit], { stdio: "inherit", env, detached: true });
   const group = -(child.pid ?? process.pid);

@@ -21,7 +21,7 @@ export async function runFailing(suite: string, engine: string): Promise<Leftove
   try {
     // Its failure is not to be counted among those of this run.
     const own = [`PORTOLAN_REPORTS=${reports}`, `PORTOLAN_E2E_ENGINES=${engine}`];
-    const environment = ["env", "-u", "PORTOLAN_COUNTS", "-u", "PORTOLAN_JUNIT", ...own];
+    const environment = ["env", "-u", "PORTOLAN_COUNTS", "-u", "PORTOLAN_JUNIT", "-u", "PORTOLAN_UNTIL", ...own];
     const jest = [process.execPath, join(REPOSITORY, "tools/jest.ts"), "e2e"];
     const { code, stdout, stderr } = await run(
       [...environment, ...jest, "--testMatch", `<rootDir>/e2e/fixtures/${suite}`],

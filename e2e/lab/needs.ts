@@ -31,12 +31,18 @@ export function describeWith(needs: Needs, name: string, define: () => void): vo
   else describe.skip(`${name} (skipped: needs ${missing.join(", ")})`, define);
 }
 
+/** The longest suites come first: of a run whose minutes are over, what has not begun by then is short. */
+function isTooLate({ PORTOLAN_UNTIL: until }: NodeJS.ProcessEnv): boolean {
+  return until !== undefined && Date.now() / 1000 > Number(until);
+}
+
 /** The things that are not there, as a reader would name them. */
 export function whatIsMissing(needs: Needs, environment: NodeJS.ProcessEnv = process.env): string[] {
   const { modules = [], programs = [], hosts = 0, engine, systemd = false, machines = 0, forwarding = false } = needs;
   const inside = environment.PORTOLAN_VM_MACHINE !== undefined;
   const joined = Number(environment.PORTOLAN_VM_MACHINES ?? (inside ? 1 : 0));
   return [
+    ...(isTooLate(environment) ? ["more time than --minutes gave"] : []),
     ...((systemd || machines > 0) && !inside ? ["a machine of its own: make e2e-vm"] : []),
     ...(systemd && inside && !existsSync("/run/systemd/system") ? ["systemd"] : []),
     ...(inside && machines > joined ? [`${machines} machines`] : []),
