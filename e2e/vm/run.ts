@@ -138,7 +138,7 @@ async function main(): Promise<number> {
     schedule(chosen, {
       processors,
       processorsFor: ({ machines }) => machines * (kvm ? 2 : 1),
-      within: (end - performance.now()) / 1000,
+      within: Math.max(0, (end - performance.now()) / 1000),
       expected: ({ expected }) => expected,
       vital: ({ vital }) => vital,
       run: async (job, over) => {
