@@ -259,6 +259,14 @@ describe("a service's virtual address", () => {
     expect(services.map(({ name }) => name)).toEqual(["web"]);
   });
 
+  it("has no connections of who had the address before, as a service of a network that is gone", async () => {
+    memory.write({ key: KEY.replace("s1", "s2"), value: { name: "db", vips: ["10.78.0.3"], targets: ["10.78.0.4"] } });
+    await until(() => {
+      for (const host of [manager, worker])
+        expect(host.kernel.steps).toContain("forget tracked flows to 10.78.0.3 but for 10.78.0.4");
+    });
+  });
+
   describe("a task that its swarm begins to end", () => {
     let steps: ReadonlyMap<TestHost, number>;
     const connectionsStayAt = (host: TestHost) =>

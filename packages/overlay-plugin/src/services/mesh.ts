@@ -312,10 +312,11 @@ export class Mesh implements AsyncDisposable {
 
   /** Likewise of connections to a swarm's services; those to a task that is about to end go on until its container has gone. */
   async #forgetServiceFlows(before: readonly Service[] | undefined, now: readonly Service[]): Promise<void> {
+    // A fresh one may have the address of another network's that has gone, and its clients those of that one's.
     const fewer = now.filter((service) => {
       const old = before?.find(({ name }) => name === service.name);
       const kept = connectedTo(service);
-      return !before || (old !== undefined && connectedTo(old).some((target) => !kept.includes(target)));
+      return !old || connectedTo(old).some((target) => !kept.includes(target));
     });
     const flows = fewer.flatMap((service) => service.vips.map((address) => ({ address, to: connectedTo(service) })));
     if (flows.length > 0) await this.#parts.kernel.conntrack.forgetLed(flows);
