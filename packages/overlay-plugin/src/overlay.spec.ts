@@ -283,6 +283,25 @@ describe("a store that was restored from an older copy", () => {
   });
 });
 
+describe("a network that goes", () => {
+  it("stays away when its host is comparing records and kernel just then", async () => {
+    await one.create("net");
+    await one.create("plain");
+    const { links } = one.kernel;
+    const get = links.get.bind(links);
+    let removing: Promise<void> | undefined;
+    // Asked for of the first one, while the other one waits for its turn.
+    links.get = (name) => {
+      if (name === `po-${networkId("net").slice(0, 12)}`) removing ??= one.remove("plain");
+      return get(name);
+    };
+    await one.overlay.look();
+    await removing;
+    const names = (await links.list()).map(({ name }) => name);
+    expect(names.filter((name) => name.includes(networkId("plain").slice(0, 12)))).toEqual([]);
+  });
+});
+
 describe("what others did to the kernel", () => {
   it("is told from what a look buries itself, whose link was there when it began", async () => {
     await one.create("net");

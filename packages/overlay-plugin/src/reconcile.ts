@@ -116,9 +116,7 @@ export class Reconciler implements AsyncDisposable {
       if (record.progress !== "intent") continue;
       await this.#aloneWithNetwork(record.id, () => removal.network(record));
     }
-    for (const record of records.networks) {
-      if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record));
-    }
+    for (const { id } of records.networks) await this.#applyAlone(id);
     await this.look();
     this.#lookAfter(this.#patience.secondLookMs);
   }
@@ -168,11 +166,7 @@ export class Reconciler implements AsyncDisposable {
     // At once: a link that goes meanwhile has no record afterwards.
     this.#strays = [...links.values()].filter((link) => this.#isStray(link)).map(({ name }) => name);
     for (const { id, progress } of records.networks) {
-      if (progress !== "made" || this.#isWell(id, links)) continue;
-      await this.#aloneWithNetwork(id, async () => {
-        const record = records.network(id);
-        if (record?.progress === "made") await this.#apply(record);
-      });
+      if (progress === "made" && !this.#isWell(id, links)) await this.#applyAlone(id);
     }
     for (const carrier of networks.carriers.values()) await this.#repair(carrier);
     await this.#undertaker.look(records.endpoints, ({ id }) => signOfDeath(links.get(portName(id))));
@@ -182,9 +176,7 @@ export class Reconciler implements AsyncDisposable {
   /** All that the kernel was told is compared at each look: others may have changed it, and nobody tells us. */
   async compare(): Promise<void> {
     const { records, networks } = this.#parts;
-    for (const record of records.networks) {
-      if (record.progress === "made") await this.#aloneWithNetwork(record.id, () => this.#apply(record));
-    }
+    for (const { id } of records.networks) await this.#applyAlone(id);
     for (const { services } of networks.carriers.values()) await services.compare();
   }
 
@@ -225,6 +217,14 @@ export class Reconciler implements AsyncDisposable {
     const carrier = this.#parts.networks.carriers.get(id);
     const isUp = [bridgeName(id), vxlanName(id)].every((name) => links.get(name)?.up === true);
     return isUp && carrier?.forwarding.needsRepair === false && !this.#troubles.has(id);
+  }
+
+  /** As its record is when nobody else works on it: it may have been removed meanwhile. */
+  #applyAlone(id: NetworkId): Promise<unknown> {
+    return this.#aloneWithNetwork(id, async () => {
+      const record = this.#parts.records.network(id);
+      if (record?.progress === "made") await this.#apply(record);
+    });
   }
 
   async #apply(network: NetworkRecord): Promise<void> {
@@ -275,7 +275,10 @@ export class Reconciler implements AsyncDisposable {
 
   async #retryRemovals(): Promise<void> {
     const { records, removal, ways, log } = this.#parts;
-    await ways.retry();
+    // What does not depend on it goes on.
+    await ways
+      .retry()
+      .catch((error: unknown) => log.error("could not give numbers back, and will try again", { err: error }));
     for (const { id, network, progress } of records.endpoints) {
       if (progress !== "removing") continue;
       await this.#aloneWithEndpoint(network, id, async () => {
