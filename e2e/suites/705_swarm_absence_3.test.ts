@@ -40,14 +40,16 @@ onHosts(
       if (services.length > 0) await manager.docker("service", "rm", ...services);
       await soon(`${network} goes`, async () => (await manager.tryDocker("network", "rm", network)).code === 0);
     };
+    const ROOT = "/portolan/overlay/";
+    const askEtcd = async (verb: string, request: object) => {
+      const url = `http://${on(1).address.ipv4}:2379/v3/kv/${verb}`;
+      return JSON.parse(await on(1).must(["curl", "-sf", "-d", JSON.stringify(request), url])) as unknown;
+    };
     /** The keys in etcd that name a network, or a number. */
     const keysOf = async (...words: readonly string[]) => {
-      const range = { key: btoa("/portolan/overlay/"), range_end: btoa("/portolan/overlay0") };
-      const url = `http://${on(1).address.ipv4}:2379/v3/kv/range`;
-      const { kvs = [] } = JSON.parse(await on(1).must(["curl", "-sf", "-d", JSON.stringify(range), url])) as {
-        kvs?: { key: string; value: string }[];
-      };
-      const keys = kvs.map(({ key }) => atob(key).replace("/portolan/overlay/", ""));
+      const range = { key: btoa(ROOT), range_end: btoa(ROOT.replace(/.$/, "0")), keys_only: true };
+      const { kvs = [] } = (await askEtcd("range", range)) as { kvs?: { key: string }[] };
+      const keys = kvs.map(({ key }) => atob(key).replace(ROOT, ""));
       return keys.filter((key) => words.some((word) => key.includes(word)));
     };
     const numberKey = (number: number) => `vnis/${number.toString(16).padStart(6, "0")}`;
@@ -57,8 +59,10 @@ onHosts(
       };
       return pools.filter(({ space }) => space !== "tsLocal");
     };
-    const networksOn = async (host: Host) =>
-      (JSON.parse((await ask(host, "ts-overlay", "/status")) ?? '{"networks":[]}') as OverlayFacts).networks;
+    const statusOf = async (host: Host) =>
+      JSON.parse((await ask(host, "ts-overlay", "/status")) ?? '{"networks":[],"pendingDeletes":[]}') as OverlayFacts;
+    const networksOn = async (host: Host) => (await statusOf(host)).networks;
+    const pendingOn = async (host: Host) => (await statusOf(host)).pendingDeletes.map(({ id }) => id);
     /** What a host's kernel has of a network: links, entries of other hosts, tables. */
     const kernelHas = async (host: Host, id: string) => {
       const short = id.slice(0, 11);
@@ -157,12 +161,27 @@ onHosts(
       try {
         await remove(on(1), "n3");
         await soon("its addresses are given back", async () => (await poolsOf(on(1))).length === 0);
+        // Not only the manager's look at what Docker has no more may do it.
+        await soon("it is said to wait", async () => (await pendingOn(on(1))).join() === id);
       } finally {
         etcd!.thaw();
       }
       await soon("so is its number", async () => (await keysOf(id, numberKey(5003))).length === 0);
+      await soon("it waits no more", async () => (await pendingOn(on(1))).length === 0);
       await create(on(1), "n4", 5003);
-      await remove(on(1), "n4");
+    });
+
+    step("puts a number back that etcd has lost, as when it was restored from an older copy", async () => {
+      const id = await idOf("n4");
+      const lost = (await keysOf(id, numberKey(5003))).toSorted();
+      expect(lost).toEqual([`networks/${id}/allocated`, `swarm/${id}`, numberKey(5003)]);
+      for (const key of lost) await askEtcd("deleterange", { key: btoa(`${ROOT}${key}`) });
+      await soon("it has them again", async () => (await keysOf(id, numberKey(5003))).join() === lost.join());
+      await serve(on(1), "near4", "n4", "!=h3", 2);
+      await serve(on(1), "far4", "n4", "==h3");
+      await expectService("n4", "near4", "far4");
+      await remove(on(1), "n4", "near4", "far4");
+      await soon("all is given back", async () => (await keysOf(id, numberKey(5003))).length === 0);
     });
 
     step(

@@ -8,6 +8,13 @@ import { SwarmWatcher } from "./watcher.ts";
 const NET = "m2j5ukvxgbymlhffft0qmx9g2";
 const KEY = `networks/${NET}/balanced/s1`;
 
+/** As dockerd tells of what the cluster has. */
+const network = (id: string, options: Readonly<Record<string, string>> | null = null) => ({
+  ...{ Id: id, Scope: "swarm", Containers: null, Options: options },
+});
+/** What the cluster has always. */
+const CLUSTERS = [{ ...network("5x6qeb5mwc7rvaxqg6w9m7r4e"), Ingress: true }];
+
 class Docker {
   leads = true;
   isManager = true;
@@ -16,14 +23,16 @@ class Docker {
   readonly asked: string[] = [];
   state = "running";
   swarm = "ours";
-  networks: readonly string[] = [NET];
+  networks: readonly object[] = [network(NET)];
+  /** It cannot ask the cluster, and says what its own host has. */
+  isPartial = false;
   #streams: PromiseWithResolvers<undefined>[] = [];
 
   get(path: string): Promise<unknown> {
     this.asked.push(path.replace(/\?.*/, ""));
     if (path === "/info") return Promise.resolve({ Swarm: this.#inSwarm() });
     if (path === "/nodes/n1") return Promise.resolve({ ManagerStatus: { Leader: this.leads } });
-    if (path.startsWith("/networks?")) return Promise.resolve(this.networks.map((Id) => ({ Id })));
+    if (path.startsWith("/networks?")) return Promise.resolve([...this.networks, ...(this.isPartial ? [] : CLUSTERS)]);
     const tasks = (this.running ?? []).map((address) => ({
       ...{ ServiceID: "s1", DesiredState: "running", Status: { State: this.state } },
       NetworksAttachments: [{ Network: { ID: NET }, Addresses: [`${address}/24`] }],
@@ -150,15 +159,16 @@ it("what was told goes with the network, and nothing is told of one that is not 
   expect(memory.keys).toEqual([]);
 });
 
+async function begin(pace: object = { steady: 5, idle: 5 }): Promise<void> {
+  await watcher[Symbol.asyncDispose]();
+  watcher = new SwarmWatcher({
+    ...{ api: docker, store: memory.connect("manager"), log: silentLogger },
+    pace: { ...NEVER, ...pace },
+  });
+  watcher.start();
+}
+
 describe("the number of a network that Docker has no more", () => {
-  const begin = async (pace: object = { steady: 5, idle: 5 }) => {
-    await watcher[Symbol.asyncDispose]();
-    watcher = new SwarmWatcher({
-      ...{ api: docker, store: memory.connect("manager"), log: silentLogger },
-      pace: { ...NEVER, ...pace },
-    });
-    watcher.start();
-  };
   const marked = () => (memory.entry(`swarm/${NET}`)?.value as { swarm?: string } | undefined)?.swarm;
 
   it("is given back, though Docker does not do it", async () => {
@@ -166,6 +176,23 @@ describe("the number of a network that Docker has no more", () => {
     await until(() => marked() === "ours");
     docker.networks = [];
     await until(() => memory.keys.length === 0);
+  });
+
+  it("stays while Docker cannot ask the cluster, and says so with a list of what its own host has", async () => {
+    await begin();
+    await until(() => marked() === "ours");
+    Object.assign(docker, { isPartial: true, networks: [{ ...network("another"), Containers: {} }] });
+    await sleep(100);
+    expect(marked()).toBe("ours");
+  });
+
+  it("stays, and nobody's mark is another one, while Docker does not say which swarm this is", async () => {
+    await begin();
+    await until(() => marked() === "ours");
+    docker.networks = [];
+    docker.swarm = "";
+    await sleep(100);
+    expect(marked()).toBe("ours");
   });
 
   it("stays for as long as Docker may take to do it, or says in between that it has it", async () => {
@@ -193,6 +220,33 @@ describe("the number of a network that Docker has no more", () => {
     docker.running = undefined;
     await sleep(60);
     expect([marked(), told() !== undefined]).toEqual(["theirs", true]);
+  });
+});
+
+describe("the number of a network that Docker has and the store has lost", () => {
+  const numbered = (id: string, vni: number, allocated = "etcd") =>
+    network(id, { "com.docker.network.driver.overlay.vxlanid_list": `${vni}`, "portolan.allocated": allocated });
+  const [lost, taken, others] = ["k9s0d7h3vq1c8m2b5x4n6z7l1", "t".repeat(25), "o".repeat(25)] as const;
+
+  it("is put back, whatever keeps another one from that, and is nothing to networks of another kind", async () => {
+    await allocate(memory.connect("manager"), { id: "new", name: "new", vni: 5002 });
+    docker.networks = [numbered(taken, 5002), numbered(others, 5003, others), network(NET), numbered(lost, 5001)];
+    await begin();
+    const there = () => memory.keys.filter((key) => /^(swarm|vnis)\//.test(key));
+    await until(() => JSON.stringify(memory.entry(`swarm/${lost}`)?.value ?? "").includes("ours"));
+    expect(memory.entry(`networks/${lost}/allocated`)?.value).toEqual({ id: lost, vni: 5001 });
+    expect(there()).toHaveLength(6);
+    expect(there()).not.toContain(`swarm/${taken}`);
+    // As its own, so that it is given back as well.
+    docker.networks = [network(NET)];
+    await until(() => memory.entry(`swarm/${lost}`) === undefined);
+  });
+
+  it("stays lost where this manager does not lead", async () => {
+    Object.assign(docker, { leads: false, networks: [numbered(lost, 5001)] });
+    await begin();
+    await sleep(60);
+    expect(memory.entry(`swarm/${lost}`)).toBeUndefined();
   });
 });
 

@@ -7,7 +7,7 @@ import type { Entry, SharedStore } from "@portolan/state";
 import { asBalanced, asSwarmNetwork, balancedIn, balancedRoot, SWARM, type BalancedEntry } from "../cluster/keys.ts";
 import { unchanged } from "../cluster/unchanged.ts";
 import type { DockerApi } from "../names/docker-api.ts";
-import { LostNetworks } from "./lost.ts";
+import { Numbers, type DockerNetwork } from "./numbers.ts";
 import { Steps } from "./steps.ts";
 import { tally, type DockerService, type DockerTask } from "./tally.ts";
 
@@ -41,14 +41,14 @@ export class SwarmWatcher implements AsyncDisposable {
   readonly #pace: Pace;
   readonly #closing = new AbortController();
   #running: Promise<void> | undefined;
-  readonly #lost: LostNetworks;
+  readonly #numbers: Numbers;
   #trouble: string | undefined;
   #leads = false;
 
   constructor(parts: SwarmWatcherParts) {
     this.#parts = parts;
     this.#pace = parts.pace ?? PACE;
-    this.#lost = new LostNetworks({ ...parts, patienceMs: this.#pace.lost });
+    this.#numbers = new Numbers({ ...parts, patienceMs: this.#pace.lost });
   }
 
   get state(): { readonly leads: boolean; readonly trouble?: string } {
@@ -74,7 +74,7 @@ export class SwarmWatcher implements AsyncDisposable {
         await this.#follow(attempt.signal);
       } catch (error) {
         if (this.#closing.signal.aborted) return;
-        this.#lost.forget();
+        this.#numbers.forget();
         const trouble = error instanceof Error ? error.message : String(error);
         if (trouble !== this.#trouble)
           this.#parts.log.warn(`cannot tell the nodes where services' addresses lead, and will try again: ${trouble}`);
@@ -131,7 +131,7 @@ export class SwarmWatcher implements AsyncDisposable {
     };
     this.#leads = Swarm?.ControlAvailable === true && (await this.#isLeader(Swarm.NodeID ?? "", signal));
     if (!this.#leads) {
-      this.#lost.forget();
+      this.#numbers.forget();
       return undefined;
     }
     const wanted = filters({ "desired-state": ["running", "ready"] });
@@ -139,12 +139,13 @@ export class SwarmWatcher implements AsyncDisposable {
     const tasks = (await api.get(`/tasks?${wanted}`, signal)) as readonly DockerTask[];
     const { entries } = await store.list(SWARM);
     const swarm = Swarm?.Cluster?.ID ?? "";
+    if (swarm === "") throw new Error("Docker does not say which swarm this is");
     // Another swarm may use the store.
     const own = entries.filter(({ value }) => [undefined, swarm].includes(asSwarmNetwork(value)?.swarm));
     const { networks, moving } = tally(services, tasks, new Set(own.map(({ key }) => key.slice(SWARM.length))));
     await this.#tell(own, networks);
-    const listed = (await api.get(`/networks?${filters({ scope: ["swarm"] })}`, signal)) as readonly { Id?: string }[];
-    await this.#lost.look(swarm, entries, new Set(listed.map(({ Id = "" }) => Id)));
+    const listed = (await api.get(`/networks?${filters({ scope: ["swarm"] })}`, signal)) as readonly DockerNetwork[];
+    await this.#numbers.look(swarm, entries, listed);
     return moving;
   }
 
