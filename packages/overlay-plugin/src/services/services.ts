@@ -113,14 +113,19 @@ export class Services implements AsyncDisposable {
     for (const { key, value } of entries) this.#note(key, value, addressIn(key), undefined);
     this.mesh.replaced(new Map(entries.map(({ key, value }) => [vipIn(key) ?? "", value])));
     this.#synced = true;
+    this.#noteClashes();
     this.update();
   }
 
   /** @param before what the cluster said of the same address before */
   changed({ key, value }: ChangedEntry, before: EndpointEntry | undefined): void {
-    const vip = vipIn(key);
-    const isNote = this.#note(key, value, addressIn(key), before);
-    if (vip === undefined ? isNote : this.mesh.changed(vip, value) || isNote) this.update();
+    const [vip, address] = [vipIn(key), addressIn(key)];
+    const isNote = this.#note(key, value, address, before);
+    const isNews = vip === undefined ? isNote : this.mesh.changed(vip, value) || isNote;
+    if (!isNews) return;
+    // Containers come and go far more often than services, and decide nothing here.
+    if (address === undefined) this.#noteClashes();
+    this.update();
   }
 
   /** Resolves when containers that have joined serve, and all tables are written, or were refused. */
@@ -140,7 +145,6 @@ export class Services implements AsyncDisposable {
   /** A host came, went, or was away for too long. */
   update(): void {
     if (!this.areWanted) return;
-    this.#noteClashes();
     if (this.areInside) this.balancer.update();
     if (this.#mayPublish) this.mesh.update();
   }
@@ -236,6 +240,7 @@ export class Services implements AsyncDisposable {
 
   /** Each is told once, for as long as it lasts. */
   #noteClashes(): void {
+    if (!this.areWanted) return;
     const every = isOfSwarm(this.#parts.network.id)
       ? this.#index.balanced(() => true)
       : this.#index.services(() => true);
