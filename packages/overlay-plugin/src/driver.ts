@@ -99,7 +99,7 @@ export class OverlayDriver implements NetworkDriver {
     const { store, networks, records, removal, ways, freed, encryption, host, log, scope } = this.#parts;
     const { networkId: id } = request;
     mustBeInScope(id, scope);
-    ways.accept(id, request.options.driverOpts);
+    const asker = await ways.accept(id, request.options.driverOpts, records.network(id) !== undefined);
     await freed.makeWayFor(request, call.signal);
     await this.#aloneWithNetworks(call, async () => {
       const uplink = await this.#parts.uplink();
@@ -116,7 +116,7 @@ export class OverlayDriver implements NetworkDriver {
       const before = records.network(id);
       const options = request.options.driverOpts;
       const { encrypted: _asked, rekey: _age, ownGateway: _way, ...rest } = { ...defaults, ...wish };
-      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...rest, options };
+      const intent: NetworkRecord = { id, progress: "intent", vni: 0, ...rest, options, ...asker };
       if (before?.progress === "made") {
         call.madeBefore?.();
         const { name, internal, subnets, gateways: had = [] } = before;
@@ -131,8 +131,10 @@ export class OverlayDriver implements NetworkDriver {
         }
         // dockerd keeps nothing of a swarm's network: if it died, it asks anew, and knows none of the endpoints of before.
         if (isOfSwarm(id)) for (const endpoint of records.endpointsOf(id)) await removal.endpoint(endpoint);
+        const record = { ...before, ...asker };
+        await records.putNetwork(record);
         // Never undone: its containers go on, and what is missing the next look mends.
-        await networks.bringUp(before, new Undo());
+        await networks.bringUp(record, new Undo());
         return;
       }
       await using undo = new Undo();
@@ -243,12 +245,12 @@ export class OverlayDriver implements NetworkDriver {
     const forget = () => records.putEndpoint(rest);
     const carrier = networks.carriers.get(record.network);
     if (!carrier?.services.areInside) return forget();
-    await carrier.services.balancer.release(sandbox, forget);
-    if (!serving) return;
     // What the store does not hear now it hears at DeleteEndpoint, or when it is back.
-    await announce(store, carrier.announcement(rest)).catch((error: unknown) =>
-      log.warn("could not tell the cluster that a container serves no more", { endpoint: endpointId, err: error }),
-    );
+    const tell = () =>
+      announce(store, carrier.announcement(rest)).catch((error: unknown) =>
+        log.warn("could not tell the cluster that a container serves no more", { endpoint: endpointId, err: error }),
+      );
+    await Promise.all([carrier.services.balancer.release(sandbox, forget), serving && tell()]);
   }
 
   /** The endpoint is its container's gateway from now on, so its addresses are where published ports lead. */

@@ -13,6 +13,7 @@ import { Firewall } from "./firewall.ts";
 import { FirewallGuard } from "./guard.ts";
 import { Directory } from "./names/directory.ts";
 import { DockerApi } from "./names/docker-api.ts";
+import { dockerdsHere, type Dockerds } from "./flooding/dockerds.ts";
 import { FloodedWays } from "./flooding/flooded-ways.ts";
 import { DockerNames } from "./names/docker-names.ts";
 import { learnInto } from "./names/learn.ts";
@@ -61,6 +62,8 @@ export interface OverlayOptions {
   readonly wireguardPort?: number;
   /** How long an old key has to be silent before it goes; for tests. */
   readonly quietMs?: number;
+  /** For tests, too. */
+  readonly dockerds?: Dockerds;
 }
 
 export interface Overlay extends AsyncDisposable {
@@ -86,11 +89,11 @@ export interface Overlay extends AsyncDisposable {
 /** Loads the records; nothing in the kernel changes before `start`. Disposing stops the background work only. */
 export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
   const { kernel, store, shared, alone, host, linkLocal, log, metrics, patience } = options;
-  const { wireguardPort = WIREGUARD_PORT, quietMs, scope = "local" } = options;
+  const { wireguardPort = WIREGUARD_PORT, quietMs, scope = "local", dockerds = dockerdsHere } = options;
   const records = await Records.load(store);
   const flooded =
     alone && scope === "global"
-      ? await FloodedWays.open({ store, shared, records, log, onMoved: () => moved() })
+      ? await FloodedWays.open({ store, shared, records, log, dockerds, onMoved: () => moved() })
       : undefined;
   const ways = flooded ?? (await StoredWays.open({ store, shared, host, log, onPending }));
   const uplink = async () =>

@@ -62,6 +62,13 @@ export function mustBeAllocatedAlike(options: Readonly<Record<string, string>>, 
   );
 }
 
+/** The refusal of a network that this node's etcd does not know: two of them would lead containers past each other. */
+export function notInStore(id: NetworkId): PluginError {
+  return new PluginError(`this node's etcd has no number for the swarm's network ${id}`, {
+    hint: "Give ts-overlay the same PORTOLAN_STORE on all nodes, managers too. If etcd was restored from an older copy: docs/swarm.md says how it gets what it lacks.",
+  });
+}
+
 /** @throws PluginError for a network that is no swarm's where only a swarm's are served */
 export function mustBeInScope(network: NetworkId, scope: Scope): void {
   if (scope === "local" || isOfSwarm(network)) return;

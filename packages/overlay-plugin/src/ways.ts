@@ -6,16 +6,22 @@ import { Frees, type FreesParts } from "./cluster/frees.ts";
 import { forget } from "./cluster/forget.ts";
 import { isOfSwarm } from "./naming.ts";
 import type { NetworkPlan } from "./plan.ts";
-import { allocatedOptions, mustBeAllocatedAlike, planAllocation } from "./plan-swarm.ts";
+import { allocatedOptions, mustBeAllocatedAlike, notInStore, planAllocation } from "./plan-swarm.ts";
+import type { NetworkRecord } from "./records.ts";
 
 export type Node = DiscoveryRequest["node"];
+
+/** What is to be remembered of who asked for a network. */
+export type Asker = Pick<NetworkRecord, "asker">;
 
 export interface Ways {
   /**
    * dockerd asks for a network on this node.
-   * @param options the network's, as its manager handed them to all nodes @throws PluginError for what there is no way to have
+   * @param options the network's, as its manager handed them to all nodes
+   * @param isKnown this node has it
+   * @throws PluginError for what there is no way to have, StoreAway
    */
-  accept(id: NetworkId, options: Readonly<Record<string, string>>): void;
+  accept(id: NetworkId, options: Readonly<Record<string, string>>, isKnown: boolean): Promise<Asker>;
   /** What a node's network is to be like, given what it was asked to be. @throws PluginError */
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"];
   /**
@@ -29,8 +35,11 @@ export interface Ways {
   readonly pending: readonly string[];
   /** Gives them back if the store is there. */
   retry(): Promise<void>;
-  /** Whether a swarm still has the network, as far as anybody here can know. @throws StoreAway */
-  isAllocated(id: string): Promise<boolean>;
+  /**
+   * Whether a swarm still has the network, as far as anybody here can know.
+   * @param byNumber the swarm has given its number to another one @throws StoreAway
+   */
+  isAllocated(id: NetworkId, byNumber?: boolean): Promise<boolean>;
   /** An operator says that a host is gone for good. @returns the networks it was in @throws PluginError, StoreAway */
   forget(host: string): Promise<readonly string[]>;
   /** The swarm tells of a node, this one included. */
@@ -59,8 +68,11 @@ export class StoredWays implements Ways {
     return new StoredWays(parts, await Frees.load(parts));
   }
 
-  accept(id: NetworkId, options: Readonly<Record<string, string>>): void {
-    if (isOfSwarm(id)) mustBeAllocatedAlike(options, true);
+  async accept(id: NetworkId, options: Readonly<Record<string, string>>, isKnown: boolean): Promise<Asker> {
+    if (!isOfSwarm(id)) return {};
+    mustBeAllocatedAlike(options, true);
+    if (!isKnown && !(await isAllocated(this.#store, id))) throw notInStore(id);
+    return {};
   }
 
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"] {
@@ -70,8 +82,8 @@ export class StoredWays implements Ways {
   async allocate(request: AllocateNetworkRequest): Promise<Readonly<Record<string, string>>> {
     mustBeAllocatedAlike(request.options, true);
     const wish = planAllocation(request);
-    await this.#frees.keep(wish.id);
-    return allocatedOptions(request, await allocate(this.#store, wish), true);
+    const vni = await this.#frees.keep(wish.id, () => allocate(this.#store, wish));
+    return allocatedOptions(request, vni, true);
   }
 
   free(id: string): Promise<void> {

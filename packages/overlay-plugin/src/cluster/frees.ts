@@ -1,5 +1,5 @@
 // A swarm's numbers that are to be given back. Docker says so once, so what the store did not hear is kept, and told when it is back.
-import type { Logger } from "@portolan/sdk";
+import { KeyedLocks, type Logger } from "@portolan/sdk";
 import { StoreAway, type SharedStore, type Store } from "@portolan/state";
 import { free } from "./allocation.ts";
 
@@ -17,6 +17,7 @@ const COLLECTION = "frees";
 export class Frees {
   readonly #parts: FreesParts;
   readonly #pending: Set<string>;
+  readonly #locks = new KeyedLocks();
 
   private constructor(parts: FreesParts, pending: readonly string[]) {
     this.#parts = parts;
@@ -37,36 +38,49 @@ export class Frees {
   }
 
   /** @param id Docker's, of a network that the swarm has no more */
-  async free(id: string): Promise<void> {
+  free(id: string): Promise<void> {
     const { store, shared, log, onPending } = this.#parts;
-    try {
-      await free(shared, id);
-    } catch (error) {
-      if (!(error instanceof StoreAway)) throw error;
-      log.warn("could not give the network's number back, and will try again", { network: id, err: error });
-      await store.collection<object>(COLLECTION).put(id, {});
-      this.#pending.add(id);
-      onPending();
-    }
+    return this.#alone(id, async () => {
+      try {
+        await free(shared, id);
+      } catch (error) {
+        if (!(error instanceof StoreAway)) throw error;
+        log.warn("could not give the network's number back, and will try again", { network: id, err: error });
+        await store.collection<object>(COLLECTION).put(id, {});
+        this.#pending.add(id);
+        onPending();
+      }
+    });
   }
 
-  /** The swarm asks for its number again. */
-  async keep(id: string): Promise<void> {
-    if (this.#pending.has(id)) await this.#forget(id);
+  /** The swarm asks for its number again: what waits is not told any more, and not between. @param allocate gives it */
+  keep<T>(id: string, allocate: () => Promise<T>): Promise<T> {
+    return this.#alone(id, async () => {
+      if (this.#pending.has(id)) await this.#forget(id);
+      return allocate();
+    });
   }
 
   /** What waits for the store, if that is back. */
   async retry(): Promise<void> {
-    for (const id of this.pending) {
-      try {
-        await free(this.#parts.shared, id);
-      } catch (error) {
-        if (error instanceof StoreAway) return;
-        throw error;
-      }
+    const { shared, log } = this.#parts;
+    const tell = async (id: string) => {
+      // Its number may have been asked for again meanwhile.
+      if (!this.#pending.has(id)) return;
+      await free(shared, id);
       await this.#forget(id);
-      this.#parts.log.info("gave the network's number back at last", { network: id });
+      log.info("gave the network's number back at last", { network: id });
+    };
+    try {
+      for (const id of this.pending) await this.#alone(id, () => tell(id));
+    } catch (error) {
+      if (!(error instanceof StoreAway)) throw error;
     }
+  }
+
+  /** Giving a number back must not overtake the next request for it. */
+  #alone<T>(id: string, work: () => Promise<T>): Promise<T> {
+    return this.#locks.run([{ key: id, mode: "exclusive" }], "the network's number", work);
   }
 
   async #forget(id: string): Promise<void> {

@@ -1,12 +1,13 @@
 // A swarm without etcd: its nodes are those that the swarm tells of, its networks flood and learn, and the manager that leads
 // gives them their numbers out of its own records.
-import { PluginError, type AllocateNetworkRequest, type Logger } from "@portolan/sdk";
+import { PluginError, type AllocateNetworkRequest, type Logger, type NetworkId } from "@portolan/sdk";
 import type { SharedStore, Store } from "@portolan/state";
 import type { NetworkPlan } from "../plan.ts";
 import { allocatedOptions, mustBeAllocatedAlike, planAllocation } from "../plan-swarm.ts";
 import type { Records } from "../records.ts";
-import type { Node, Ways } from "../ways.ts";
+import type { Asker, Node, Ways } from "../ways.ts";
 import { Allocations } from "./allocations.ts";
+import { isAnother, type Dockerds } from "./dockerds.ts";
 import { Nodes } from "./nodes.ts";
 import { floodedWish, mustDoWithoutStore } from "./plan.ts";
 
@@ -17,6 +18,7 @@ export interface FloodedWaysParts {
   readonly shared: SharedStore;
   readonly records: Records;
   readonly log: Logger;
+  readonly dockerds: Dockerds;
   /** Called when the swarm has told what it calls this node by. */
   readonly onMoved: () => Promise<void>;
 }
@@ -25,10 +27,6 @@ export class FloodedWays implements Ways {
   readonly #parts: FloodedWaysParts;
   readonly #nodes: Nodes;
   readonly #allocations: Allocations;
-  /** Networks that dockerd asked for in this process's life. */
-  readonly #asked = new Set<string>();
-  /** It has started since they were made that it did not ask for: it keeps none. */
-  #startedAnew = false;
 
   private constructor(parts: FloodedWaysParts, nodes: Nodes, allocations: Allocations) {
     this.#parts = parts;
@@ -47,10 +45,10 @@ export class FloodedWays implements Ways {
     return this.#nodes.self;
   }
 
-  accept(id: string, options: Readonly<Record<string, string>>): void {
+  async accept(_id: string, options: Readonly<Record<string, string>>): Promise<Asker> {
     mustBeAllocatedAlike(options, false);
     mustDoWithoutStore(options);
-    this.#asked.add(id);
+    return { asker: await this.#parts.dockerds() };
   }
 
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"] {
@@ -76,9 +74,13 @@ export class FloodedWays implements Ways {
     return Promise.resolve();
   }
 
-  /** Nobody tells a node which networks the swarm has. But a dockerd that has started asks for each that a task is to be on. */
-  isAllocated(id: string): Promise<boolean> {
-    return Promise.resolve(!this.#startedAnew || this.#asked.has(id));
+  /**
+   * Nobody tells a node which networks the swarm has. But dockerd keeps none of them when it ends, and asks again for each that a
+   * task is to be on.
+   */
+  async isAllocated(id: NetworkId, byNumber = false): Promise<boolean> {
+    const { records, dockerds } = this.#parts;
+    return !byNumber && !isAnother(records.network(id)?.asker, await dockerds());
   }
 
   async forget(host: string): Promise<readonly string[]> {
@@ -91,8 +93,6 @@ export class FloodedWays implements Ways {
   async nodeCame(node: Node): Promise<void> {
     const { log, onMoved } = this.#parts;
     const { address, self } = node;
-    // dockerd tells of each node once, and managed plugins end with it.
-    if (!self && this.#nodes.knows(address)) this.#startedAnew = true;
     const isNews = await this.#nodes.add(node);
     if (isNews) log.info(self ? "the swarm has an address for this node" : "the swarm has another node", { address });
     // Its links may have others by now, too.

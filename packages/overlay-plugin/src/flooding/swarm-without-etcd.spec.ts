@@ -166,14 +166,28 @@ describe("a node", () => {
       [OTHER, "5002"],
     ] as const)
       await create(worker, { [VNIS]: vni }, id);
-    // As a managed plugin it ends with dockerd, which tells of all nodes when it starts, and of none when the plugin alone does.
-    await worker.restart();
-    await create(worker, { [VNIS]: "5002" }, OTHER);
-    for (const expected of [[OTHER, ID], [OTHER]]) {
+    const expectAfterLooks = async (...expected: NetworkId[]) => {
       for (let look = 0; look < 2; look += 1) await worker.overlay.look();
       expect(worker.overlay.status().networks.map(({ id }) => id)).toEqual(expected);
-      await hear(worker, "192.0.2.1");
-    }
+    };
+    // The plugin alone, and other nodes that come and go, say nothing of dockerd.
+    await worker.restart();
+    await hear(worker, "192.0.2.2", true);
+    await hear(worker, "192.0.2.1");
+    await expectAfterLooks(OTHER, ID);
+    // It may be about to start.
+    worker.dockerds = [];
+    await expectAfterLooks(OTHER, ID);
+    // Another one runs on this host as well, which may have asked for all that one knows.
+    worker.dockerds = ["feedfacecafe", "0a1b2c3d4e5f"];
+    await create(worker, { [VNIS]: "5002" }, OTHER);
+    worker.dockerds = ["feedfacecafe"];
+    await expectAfterLooks(OTHER);
+    worker.dockerds = ["0badc0ffee00"];
+    await create(worker, { [VNIS]: "5002" }, OTHER);
+    await expectAfterLooks(OTHER);
+    worker.dockerds = ["beefbeefbeef"];
+    await expectAfterLooks();
   });
 
   it.each([

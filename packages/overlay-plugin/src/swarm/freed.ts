@@ -63,19 +63,21 @@ export class FreedNetworks {
       if (network.id === networkId || !isSwarms(network)) continue;
       const hasNumber = String(network.vni) === options.driverOpts[VNIS];
       const hasGateway = (network.gateways ?? []).some((gateway) => wanted.has(Cidr.parse(gateway).address));
-      if (hasNumber || (hasGateway && !(await this.#isAllocated(network.id))))
+      if ((hasNumber || hasGateway) && !(await this.#isAllocated(network.id, hasNumber)))
         await this.#remove(network.id, (now) => this.#isDeserted(now), signal);
     }
   }
 
   /** While nobody knows, the swarm has it. */
-  #isAllocated(id: NetworkId): Promise<boolean> {
-    return this.#parts.ways.isAllocated(id).catch(() => true);
+  #isAllocated(id: NetworkId, byNumber = false): Promise<boolean> {
+    return this.#parts.ways.isAllocated(id, byNumber).catch(() => true);
   }
 
   async #isDeserted({ id }: NetworkRecord): Promise<boolean> {
     const { kernel, records } = this.#parts;
     for (const endpoint of records.endpointsOf(id)) {
+      // One that has not been joined is being made.
+      if (endpoint.sandbox === undefined) return false;
       if (signOfDeath(await kernel.links.get(portName(endpoint.id))) === undefined) return false;
     }
     return true;

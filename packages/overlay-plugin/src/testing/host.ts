@@ -45,6 +45,8 @@ export class TestHost implements AsyncDisposable {
   overlay!: Overlay;
   patience = NO_PATIENCE;
   hasFastPath = true;
+  /** Names of the processes of dockerd that run here. */
+  dockerds: readonly string[] = ["0a1b2c3d4e5f"];
   readonly scope: Scope;
   /** Without a cluster's store; of a host that has none, a new one in each life. */
   readonly #isAlone: boolean;
@@ -100,6 +102,7 @@ export class TestHost implements AsyncDisposable {
       listen: this.#listen,
       scope: this.scope,
       hasFastPath: this.hasFastPath,
+      dockerds: () => Promise.resolve(this.dockerds),
     };
     this.overlay = await openOverlay({ ...parts, patience: this.patience, quietMs: 50 });
     await this.overlay.start();
