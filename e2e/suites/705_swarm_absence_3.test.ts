@@ -176,7 +176,10 @@ onHosts(
       const lost = (await keysOf(id, numberKey(5003))).toSorted();
       expect(lost).toEqual([`networks/${id}/allocated`, `swarm/${id}`, numberKey(5003)]);
       for (const key of lost) await askEtcd("deleterange", { key: btoa(`${ROOT}${key}`) });
-      await soon("it has them again", async () => (await keysOf(id, numberKey(5003))).join() === lost.join());
+      await eventually("it has them again", async () => (await keysOf(id, numberKey(5003))).join() === lost.join(), {
+        within: 90,
+        every: 1000,
+      });
       await serve(on(1), "near4", "n4", "!=h3", 2);
       await serve(on(1), "far4", "n4", "==h3");
       await expectService("n4", "near4", "far4");

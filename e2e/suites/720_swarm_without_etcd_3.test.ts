@@ -84,11 +84,19 @@ define(`a swarm without etcd${missing}`, { needs: { hosts: 3 }, prepare }, ({ st
     }
     return addresses;
   };
-  /** Docker's ids of networks that h2 does not hear are removed. */
+  /** Docker's ids of networks that h2 does not hear are removed, and of one that h3 has without a container. */
   const removed: string[] = [];
+  let kept = "";
   const linksOf = async (host: Host, id: string) =>
     (await host.must(["ip", "-brief", "link", "show"])).split("\n").filter((line) => line.includes(id.slice(0, 11)));
-  const pluginOn = async (host: Host) => (await host.must(["pgrep", "-f", "ts-overlay/dist/main.js"])).trim();
+  const pluginOn = async (host: Host) => (await host.exec(["pgrep", "-f", "ts-overlay/dist/main.js"])).stdout.trim();
+  /** dockerd starts it again. */
+  const killPlugin = async (host: Host) => {
+    const before = await pluginOn(host);
+    await host.must(["kill", "-KILL", before]);
+    await eventually("another process", async () => !["", before].includes(await pluginOn(host)));
+    await ready(host, "ts-overlay");
+  };
   const says = async (host: Host, words: string) =>
     (await host.services.get("dockerd")!.lastWords(2000)).includes(words);
 
@@ -173,17 +181,8 @@ define(`a swarm without etcd${missing}`, { needs: { hosts: 3 }, prepare }, ({ st
     const [task = ""] = await tasksOn(victim, "rr");
     const address = await addressIn(victim, "hansa", task);
     const far = await addressIn(on(1), "hansa", "lubeck");
-    const pid = () => victim.exec(["pgrep", "-f", "ts-overlay/dist/main.js"]).then(({ stdout }) => stdout.trim());
-    const kill = async () => {
-      const before = await pid();
-      await victim.must(["kill", "-KILL", before]);
-      await eventually("another process", async () => {
-        const now = await pid();
-        return now !== "" && now !== before;
-      });
-      await ready(victim, "ts-overlay");
-    };
-    await underTraffic(on(1), [["lubeck", address]], () => underTraffic(victim, [[task, far]], kill));
+    const kill = () => underTraffic(victim, [[task, far]], () => killPlugin(victim));
+    await underTraffic(on(1), [["lubeck", address]], kill);
     await expectDestinations(victim, ...others(victim));
     expect((await statusOf(victim)).staleEntries).toBe(0);
     await runContainer(victim, "bergen", "--network", "hansa");
@@ -245,6 +244,24 @@ define(`a swarm without etcd${missing}`, { needs: { hosts: 3 }, prepare }, ({ st
       await noTasks(hosts(), "all");
     },
     300,
+  );
+
+  step(
+    "has a network that no container is on any more, while dockerd has it, after kill -9 of the plugin",
+    async () => {
+      await create("kept", "--subnet", "10.85.0.0/24");
+      kept = await on(1).docker("network", "inspect", "-f", "{{.Id}}", "kept");
+      const once = ["--name", "once", "--network", "kept", "--endpoint-mode", "dnsrr", "--restart-condition", "none"];
+      const there = ["--constraint", "node.hostname==h3"];
+      await on(1).docker("service", "create", "--detach", ...once, ...there, image, "true");
+      const states = ["service", "ps", "--format", "{{.CurrentState}}", "once"];
+      await eventually("its task has ended", async () => (await on(1).docker(...states)).startsWith("Complete"), {
+        within: 60,
+        every: 500,
+      });
+      await killPlugin(on(3));
+      expect(await linksOf(on(3), kept)).not.toEqual([]);
+    },
   );
 
   step(
@@ -336,9 +353,17 @@ define(`a swarm without etcd${missing}`, { needs: { hosts: 3 }, prepare }, ({ st
         within: 240,
         every: 1000,
       });
+      // That other nodes went and came since its plugin was killed says nothing of the networks that dockerd has there.
+      expect(await linksOf(on(3), kept)).not.toEqual([]);
+      const there = ["--network", "kept", "--endpoint-mode", "dnsrr", "--constraint", "node.hostname==h3"];
+      await createService(on(1), "twice", { image, replicas: 1, flags: there });
       await on(1).tryDocker("rm", "-f", "lubeck");
-      await on(1).docker("service", "rm", "rr");
-      await noTasks(hosts(), "rr");
+      await on(1).docker("service", "rm", "once", "twice", "rr");
+      for (const service of ["twice", "rr"]) await noTasks(hosts(), service);
+      await eventually("it goes", async () => (await on(1).tryDocker("network", "rm", "kept")).code === 0, {
+        within: 30,
+        every: 500,
+      });
       await eventually(
         "the network can be removed",
         async () => (await on(1).tryDocker("network", "rm", "hansa")).code === 0,

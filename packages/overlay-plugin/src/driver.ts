@@ -99,7 +99,7 @@ export class OverlayDriver implements NetworkDriver {
     const { store, networks, records, removal, ways, freed, encryption, host, log, scope } = this.#parts;
     const { networkId: id } = request;
     mustBeInScope(id, scope);
-    const asker = await ways.accept(id, request.options.driverOpts, records.network(id) !== undefined);
+    const asker = await ways.accept(id, request.options.driverOpts, records.network(id)?.progress === "made");
     await freed.makeWayFor(request, call.signal);
     await this.#aloneWithNetworks(call, async () => {
       const uplink = await this.#parts.uplink();
@@ -250,7 +250,11 @@ export class OverlayDriver implements NetworkDriver {
       announce(store, carrier.announcement(rest)).catch((error: unknown) =>
         log.warn("could not tell the cluster that a container serves no more", { endpoint: endpointId, err: error }),
       );
-    await Promise.all([carrier.services.balancer.release(sandbox, forget), serving && tell()]);
+    const [released] = await Promise.allSettled([
+      carrier.services.balancer.release(sandbox, forget),
+      serving ? tell() : undefined,
+    ]);
+    if (released.status === "rejected") throw released.reason;
   }
 
   /** The endpoint is its container's gateway from now on, so its addresses are where published ports lead. */

@@ -15,6 +15,9 @@ import {
 } from "@portolan/sdk";
 import { LARGEST_VNI } from "./cluster/vni.ts";
 
+/** What the cluster is to call the network. */
+export const NAME = "portolan.network";
+
 /** Of a swarm's network its manager fills it in for all nodes. */
 export const VNIS = "com.docker.network.driver.overlay.vxlanid_list";
 
@@ -55,7 +58,7 @@ const ranges: OptionType<readonly Cidr[]> = {
 export const networkOptions = optionTable(
   {
     name: option({
-      keys: ["portolan.network"],
+      keys: [NAME],
       type: label,
       defaultText: "the network's id: this host only",
       help: "Hosts that name the same one have the network together.",

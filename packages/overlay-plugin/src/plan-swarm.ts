@@ -62,10 +62,10 @@ export function mustBeAllocatedAlike(options: Readonly<Record<string, string>>, 
   );
 }
 
-/** The refusal of a network that this node's etcd does not know: two of them would lead containers past each other. */
+/** The refusal of a network by a node whose etcd knows of none: with two of them nodes hear nothing of each other. */
 export function notInStore(id: NetworkId): PluginError {
-  return new PluginError(`this node's etcd has no number for the swarm's network ${id}`, {
-    hint: "Give ts-overlay the same PORTOLAN_STORE on all nodes, managers too. If etcd was restored from an older copy: docs/swarm.md says how it gets what it lacks.",
+  return new PluginError(`this node's etcd has no network of any swarm, and so not ${id}`, {
+    hint: "Give ts-overlay the same PORTOLAN_STORE on all nodes, managers too. If etcd lost what it had: docs/swarm.md says how it gets that again.",
   });
 }
 

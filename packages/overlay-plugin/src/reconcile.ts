@@ -275,10 +275,7 @@ export class Reconciler implements AsyncDisposable {
 
   async #retryRemovals(): Promise<void> {
     const { records, removal, ways, log } = this.#parts;
-    // What does not depend on it goes on.
-    await ways
-      .retry()
-      .catch((error: unknown) => log.error("could not give numbers back, and will try again", { err: error }));
+    await ways.retry();
     for (const { id, network, progress } of records.endpoints) {
       if (progress !== "removing") continue;
       await this.#aloneWithEndpoint(network, id, async () => {

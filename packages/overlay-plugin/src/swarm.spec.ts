@@ -84,17 +84,25 @@ describe("a swarm's network", () => {
     expect(memory.entry(`networks/${ID}/endpoints/10.78.0.4`)?.value).toMatchObject({ host: "worker" });
   });
 
-  it("is refused where etcd does not know it, as when two are in use, but not where the node has it already", async () => {
+  it("is refused where etcd knows of no swarm's, as when two are in use, but not where the node has it already", async () => {
     const options = await allocate(manager);
     await create(worker, options);
     await using another = await TestHost.boot(new SharedMemory(), "another", 3, "global");
     await expect(create(another, options)).rejects.toThrow(
-      /^this node's etcd has no number for the swarm's network m2j5.*same PORTOLAN_STORE on all nodes/,
+      /^this node's etcd has no network of any swarm, and so not m2j5.*same PORTOLAN_STORE on all nodes/,
     );
     expect(another.overlay.status()).toMatchObject({ networks: [], pendingDeletes: [] });
     // What was lost with the store is no reason to end what runs.
     await manager.overlay.driver.freeNetwork({ networkId: ID });
     await create(worker, options);
+  });
+
+  it("is made under the number that its options tell when Docker has given it back all the same, and still has it", async () => {
+    const options = await allocate(manager);
+    await allocate(manager, { ...allocation(), networkId: "k9s0d7h3vq1c8m2b5x4n6z7l1" as NetworkId });
+    await manager.overlay.driver.freeNetwork({ networkId: ID });
+    await create(worker, options);
+    expect(worker.overlay.status().networks).toMatchObject([{ name: ID, vni: Number(options[VNIS]) }]);
   });
 
   it("leaves nothing when it is removed, be it before the last node has left it or after", async () => {
@@ -178,16 +186,6 @@ describe("a swarm's network", () => {
       await manager.overlay.look();
       expect([left().length > 0, manager.overlay.status().pendingDeletes]).toEqual([!restarts, []]);
     }
-  });
-
-  it("keeps its number when that is asked for again while it is being given back", async () => {
-    await allocate(manager);
-    manager.wire.cut();
-    await manager.overlay.driver.freeNetwork({ networkId: ID });
-    manager.wire.mend();
-    const giving = manager.overlay.look();
-    const [told] = await Promise.all([allocate(manager), giving]);
-    expect(memory.entry(`networks/${ID}/allocated`)?.value).toEqual({ id: ID, vni: Number(told[VNIS]) });
   });
 
   it("stays while the store is away, whoever may have freed it", async () => {

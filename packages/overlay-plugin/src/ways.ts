@@ -1,7 +1,7 @@
 // By what a swarm's nodes find each other and agree on networks: etcd tells every container, or the swarm itself tells the nodes.
-import type { AllocateNetworkRequest, DiscoveryRequest, NetworkId } from "@portolan/sdk";
+import type { AllocateNetworkRequest, DiscoveryRequest, Logger, NetworkId } from "@portolan/sdk";
 import type { SharedStore } from "@portolan/state";
-import { allocate, isAllocated } from "./cluster/allocation.ts";
+import { allocate, hasSwarm, isAllocated } from "./cluster/allocation.ts";
 import { Frees, type FreesParts } from "./cluster/frees.ts";
 import { forget } from "./cluster/forget.ts";
 import { isOfSwarm } from "./naming.ts";
@@ -56,11 +56,13 @@ export interface StoredWaysParts extends FreesParts {
 export class StoredWays implements Ways {
   readonly #store: SharedStore;
   readonly #host: string;
+  readonly #log: Logger;
   readonly #frees: Frees;
 
-  private constructor({ shared, host }: StoredWaysParts, frees: Frees) {
+  private constructor({ shared, host, log }: StoredWaysParts, frees: Frees) {
     this.#store = shared;
     this.#host = host;
+    this.#log = log;
     this.#frees = frees;
   }
 
@@ -71,7 +73,10 @@ export class StoredWays implements Ways {
   async accept(id: NetworkId, options: Readonly<Record<string, string>>, isKnown: boolean): Promise<Asker> {
     if (!isOfSwarm(id)) return {};
     mustBeAllocatedAlike(options, true);
-    if (!isKnown && !(await isAllocated(this.#store, id))) throw notInStore(id);
+    if (isKnown || (await isAllocated(this.#store, id))) return {};
+    // Docker may give back what it still has, when a manager stops leading just as it begins to.
+    if (!(await hasSwarm(this.#store))) throw notInStore(id);
+    this.#log.warn("etcd has no number for the swarm's network: it has the one that its options tell", { network: id });
     return {};
   }
 

@@ -9,6 +9,7 @@ import {
   asNetwork,
   asSwarmNetwork,
   balancedRoot,
+  SWARM,
   swarmKey,
   vniKey,
   type AllocationEntry,
@@ -29,6 +30,8 @@ export interface AllocationWish {
   readonly name: string;
   /** What was asked for, or what an earlier answer said. */
   readonly vni?: number;
+  /** Docker's id of the swarm, where that is known. */
+  readonly swarm?: string;
   /** It is what an earlier answer said for certain: the whole swarm has it so. */
   readonly hasIt?: boolean;
 }
@@ -37,7 +40,7 @@ export interface AllocationWish {
  * Gives a swarm's network its number, the same one however often it is asked for.
  * @throws PluginError when the number or the name is another network's, StoreAway
  */
-export async function allocate(store: SharedStore, { id, name, vni }: AllocationWish): Promise<number> {
+export async function allocate(store: SharedStore, { id, name, vni, swarm }: AllocationWish): Promise<number> {
   for (let tries = 0, taken = 0; tries < ATTEMPTS; tries += 1) {
     const known = await store.get(allocatedKey(name));
     const allocation = asAllocation(known?.value);
@@ -59,7 +62,7 @@ export async function allocate(store: SharedStore, { id, name, vni }: Allocation
       continue;
     }
     const entry: AllocationEntry = { id, vni: number };
-    const network: SwarmEntry = { network: name };
+    const network: SwarmEntry = { network: name, ...(swarm !== undefined && { swarm }) };
     const claim: VniEntry = { network: name };
     const conditions = [
       unchanged(allocatedKey(name), known),
@@ -116,6 +119,11 @@ export async function free(store: SharedStore, id: string): Promise<void> {
 /** Whether the swarm still has it. @throws StoreAway */
 export async function isAllocated(store: SharedStore, id: string): Promise<boolean> {
   return (await store.get(swarmKey(id))) !== undefined;
+}
+
+/** Whether a swarm has any network there. @throws StoreAway */
+export async function hasSwarm(store: SharedStore): Promise<boolean> {
+  return (await store.list(SWARM)).entries.length > 0;
 }
 
 function mustBeThat(vni: number | undefined, there: number, name: string): void {

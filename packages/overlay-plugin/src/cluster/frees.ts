@@ -39,16 +39,14 @@ export class Frees {
 
   /** @param id Docker's, of a network that the swarm has no more */
   free(id: string): Promise<void> {
-    const { store, shared, log, onPending } = this.#parts;
+    const { shared, log } = this.#parts;
     return this.#alone(id, async () => {
       try {
         await free(shared, id);
       } catch (error) {
         if (!(error instanceof StoreAway)) throw error;
         log.warn("could not give the network's number back, and will try again", { network: id, err: error });
-        await store.collection<object>(COLLECTION).put(id, {});
-        this.#pending.add(id);
-        onPending();
+        await this.#remember(id);
       }
     });
   }
@@ -56,8 +54,15 @@ export class Frees {
   /** The swarm asks for its number again: what waits is not told any more, and not between. @param allocate gives it */
   keep<T>(id: string, allocate: () => Promise<T>): Promise<T> {
     return this.#alone(id, async () => {
-      if (this.#pending.has(id)) await this.#forget(id);
-      return allocate();
+      if (!this.#pending.has(id)) return allocate();
+      await this.#forget(id);
+      try {
+        return await allocate();
+      } catch (error) {
+        // Docker does not give back what it did not get.
+        await this.#remember(id);
+        throw error;
+      }
     });
   }
 
@@ -71,16 +76,26 @@ export class Frees {
       await this.#forget(id);
       log.info("gave the network's number back at last", { network: id });
     };
-    try {
-      for (const id of this.pending) await this.#alone(id, () => tell(id));
-    } catch (error) {
-      if (!(error instanceof StoreAway)) throw error;
+    for (const id of this.pending) {
+      try {
+        await this.#alone(id, () => tell(id));
+      } catch (error) {
+        if (error instanceof StoreAway) return;
+        log.error("could not give the network's number back, and will try again", { network: id, err: error });
+      }
     }
   }
 
   /** Giving a number back must not overtake the next request for it. */
   #alone<T>(id: string, work: () => Promise<T>): Promise<T> {
     return this.#locks.run([{ key: id, mode: "exclusive" }], "the network's number", work);
+  }
+
+  async #remember(id: string): Promise<void> {
+    const { store, onPending } = this.#parts;
+    await store.collection<object>(COLLECTION).put(id, {});
+    this.#pending.add(id);
+    onPending();
   }
 
   async #forget(id: string): Promise<void> {

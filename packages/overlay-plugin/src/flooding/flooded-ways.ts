@@ -80,7 +80,8 @@ export class FloodedWays implements Ways {
    */
   async isAllocated(id: NetworkId, byNumber = false): Promise<boolean> {
     const { records, dockerds } = this.#parts;
-    return !byNumber && !isAnother(records.network(id)?.asker, await dockerds());
+    const now = await dockerds();
+    return !byNumber && !isAnother(records.network(id)?.asker, now);
   }
 
   async forget(host: string): Promise<readonly string[]> {

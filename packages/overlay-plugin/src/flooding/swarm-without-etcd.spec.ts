@@ -1,4 +1,5 @@
 // A swarm's nodes without etcd, each with a kernel and records of its own: what they hear of each other, dockerd tells them.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Cidr, type AllocateNetworkRequest, type CallContext, type NetworkId } from "@portolan/sdk";
 import { portName } from "../naming.ts";
 import { eventually } from "../testing/eventually.ts";
@@ -190,21 +191,59 @@ describe("a node", () => {
     await expectAfterLooks();
   });
 
-  it.each([
-    ["goes at once when the swarm has given its number to another one", true],
-    ["stays then while a container is on it", false],
-  ])("has a network that %s", async (_, hasDied) => {
+  it("keeps a network that dockerd asks for just as it is about to go", async () => {
     await create(worker, { [VNIS]: "5001" });
+    worker.dockerds = ["feedfacecafe"];
+    await worker.overlay.look();
+    const { links } = worker.kernel;
+    const get = links.get.bind(links);
+    const [begun, go] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
+    links.get = async (name) => {
+      links.get = get;
+      begun.resolve(undefined);
+      await go.promise;
+      return get(name);
+    };
+    // Another one is being made, so both wait: what asks for the network, and then the look that saw it without an asker.
+    const making = create(worker, { [VNIS]: "5002" }, OTHER);
+    await begun.promise;
+    const waiting = [making, create(worker, { [VNIS]: "5001" })];
+    const looking = worker.overlay.look();
+    await sleep(20);
+    go.resolve(undefined);
+    await Promise.all([...waiting, looking]);
+    expect(worker.overlay.status().networks.map(({ id }) => id)).toEqual([ID, OTHER]);
+  });
+
+  interface Fate {
+    readonly isDead?: boolean;
+    readonly isJoined?: boolean;
+    readonly isAnew?: boolean;
+  }
+  const RIVAL = { [VNIS]: "5002", "portolan.network": "web", "portolan.allocated": OTHER };
+  it.each<[string, Readonly<Record<string, string>>, Fate]>([
+    ["goes at once when the swarm has given its number to another one", { [VNIS]: "5001" }, { isDead: true }],
+    ["stays then while a container is on it", { [VNIS]: "5001" }, {}],
+    ["stays then while a container is about to be", { [VNIS]: "5001" }, { isJoined: false }],
+    ["goes then with what was about to be when dockerd ended", { [VNIS]: "5001" }, { isJoined: false, isAnew: true }],
+    ["goes at once when another one has its name, and dockerd has begun anew", RIVAL, { isDead: true, isAnew: true }],
+    ["stays then while it is the same dockerd that asked for it", RIVAL, { isDead: true }],
+  ])("has a network that %s", async (what, rival, { isDead = false, isJoined = true, isAnew = false }) => {
+    await create(worker, { [VNIS]: "5001", "portolan.network": "web" });
     await attach(worker, "web", 5);
-    await worker.overlay.driver.join({ ...ids("web"), sandboxKey: "/x/web", options: nothing });
-    worker.enterSandbox(ids("web"), "web");
-    if (hasDied) worker.kernel.endSandboxOf(portName(endpointId("web")));
-    const made = create(worker, { [VNIS]: "5001", "portolan.allocated": OTHER }, OTHER).then(
+    if (isJoined) {
+      await worker.overlay.driver.join({ ...ids("web"), sandboxKey: "/x/web", options: nothing });
+      worker.enterSandbox(ids("web"), "web");
+    }
+    if (isDead) worker.kernel.endSandboxOf(portName(endpointId("web")));
+    if (isAnew) worker.dockerds = ["feedfacecafe"];
+    const made = create(worker, { "portolan.allocated": OTHER, ...rival }, OTHER).then(
       () => "made",
       (error: unknown) => String(error),
     );
-    expect(await made).toMatch(hasDied ? /^made$/ : /the VNI 5001 is the network m2j5/);
-    expect(worker.overlay.status().networks.map(({ id }) => id)).toEqual([hasDied ? OTHER : ID]);
+    const goes = what.startsWith("goes");
+    expect(await made).toMatch(goes ? /^made$/ : /the VNI 5001 is the network|this host has web already/);
+    expect(worker.overlay.status().networks.map(({ id }) => id)).toEqual([goes ? OTHER : ID]);
   });
 
   it("keeps an idle network of which nobody can say that the swarm has it no more", async () => {

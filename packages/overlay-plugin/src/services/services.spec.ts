@@ -80,6 +80,37 @@ it("a container is sent to when its sandbox is there, and no more after Leave", 
   await toldOf(two);
 });
 
+it("others hear at once that a container leaves, whatever its sandbox's table takes", async () => {
+  const ids = await one.announceOnly("net", "a", 5, WEB);
+  await one.joinOnly(ids, "a");
+  one.enterSandbox(ids, "a");
+  await toldOf(two, 5);
+  const { sandboxes } = one.kernel;
+  const open = sandboxes.open.bind(sandboxes);
+  const go = Promise.withResolvers<undefined>();
+  sandboxes.open = async (path) => {
+    await go.promise;
+    return open(path);
+  };
+  const leaving = one.overlay.driver.leave(ids);
+  await toldOf(two);
+  sandboxes.open = open;
+  go.resolve(undefined);
+  await leaving;
+});
+
+it("an address that two services claim is told of, whether it was so before the host looked or comes to be", async () => {
+  await one.attach("net", "a", 5, WEB);
+  await toldOf(one, 5);
+  const [vip] = known(one)[0]?.addresses ?? [];
+  const trouble = (host: TestHost) => host.overlay.status().networks[0]?.trouble;
+  memory.write({ key: `networks/net/services/api`, value: { vips: [vip], publish: [], hosts: ["three"] } });
+  const sentence = expect.stringContaining(`the services api, web claim the address ${vip}`) as string;
+  for (const host of [one, two]) await eventually(() => expect(trouble(host)).toEqual(sentence));
+  await two.restart();
+  await eventually(() => expect(trouble(two)).toEqual(sentence));
+});
+
 it("containers of a host that is away for too long are left out, and back with it", async () => {
   const short = { ...RANGES, "portolan.peer-timeout": "100ms" };
   for (const host of [one, two]) await host.remove("net");

@@ -11,8 +11,8 @@ import {
 } from "@portolan/sdk";
 import { allNetworksLock } from "../lock-keys.ts";
 import { isOfSwarm, portName } from "../naming.ts";
-import { VNIS } from "../options.ts";
-import type { NetworkRecord, Records } from "../records.ts";
+import { NAME, VNIS } from "../options.ts";
+import type { Records } from "../records.ts";
 import type { Removal } from "../removal.ts";
 import { signOfDeath } from "../sign-of-death.ts";
 import type { Ways } from "../ways.ts";
@@ -43,28 +43,36 @@ export class FreedNetworks {
     const now = performance.now();
     const known = new Map(this.#since);
     this.#since.clear();
-    const isIdle = ({ id }: NetworkRecord) => records.endpointsOf(id).length === 0;
-    for (const network of records.networks) {
-      if (!isSwarms(network) || !isIdle(network) || (await this.#isAllocated(network.id))) continue;
-      const since = known.get(network.id) ?? now;
-      this.#since.set(network.id, since);
-      if (known.has(network.id) && now - since >= patienceMs) await this.#remove(network.id, isIdle, signal);
+    const used = new Set(records.endpoints.map(({ network }) => network));
+    for (const { id, progress } of records.networks) {
+      if (used.has(id) || progress !== "made" || !isOfSwarm(id) || (await this.#isAllocated(id))) continue;
+      const since = known.get(id) ?? now;
+      this.#since.set(id, since);
+      if (!known.has(id) || now - since < patienceMs) continue;
+      const isIdle = async () => records.endpointsOf(id).length === 0 && !(await this.#isAllocated(id));
+      await this.#remove(id, isIdle, signal);
     }
   }
 
   /**
-   * Removes at once what would keep a new network from being made, unless containers are on it: a swarm gives no number and no
-   * gateway a second time before it has the first back.
+   * Removes at once what would keep a new network from being made, unless containers are on it: a swarm gives no number, no name and
+   * no gateway a second time before it has the first back.
    */
   async makeWayFor({ networkId, options, ipv4 }: CreateNetworkRequest, signal: AbortSignal): Promise<void> {
     if (!isOfSwarm(networkId)) return;
+    const { [VNIS]: number, [NAME]: name } = options.driverOpts;
     const wanted = new Set(ipv4.flatMap(({ gateway }) => (gateway ? [gateway.address] : [])));
     for (const network of this.#parts.records.networks) {
-      if (network.id === networkId || !isSwarms(network)) continue;
-      const hasNumber = String(network.vni) === options.driverOpts[VNIS];
+      const { id, progress } = network;
+      if (id === networkId || progress !== "made" || !isOfSwarm(id)) continue;
+      const hasNumber = String(network.vni) === number;
       const hasGateway = (network.gateways ?? []).some((gateway) => wanted.has(Cidr.parse(gateway).address));
-      if ((hasNumber || hasGateway) && !(await this.#isAllocated(network.id, hasNumber)))
-        await this.#remove(network.id, (now) => this.#isDeserted(now), signal);
+      if (!hasNumber && !hasGateway && network.name !== name) continue;
+      const mayGo = async () => {
+        if (!(await this.#isAllocated(id))) return this.#isDeserted(id, true);
+        return hasNumber && !(await this.#isAllocated(id, true)) && this.#isDeserted(id, false);
+      };
+      if (await mayGo()) await this.#remove(id, mayGo, signal);
     }
   }
 
@@ -73,31 +81,26 @@ export class FreedNetworks {
     return this.#parts.ways.isAllocated(id, byNumber).catch(() => true);
   }
 
-  async #isDeserted({ id }: NetworkRecord): Promise<boolean> {
+  /** @param isGone the swarm has it no more, so that no container can be about to join it */
+  async #isDeserted(id: NetworkId, isGone: boolean): Promise<boolean> {
     const { kernel, records } = this.#parts;
-    for (const endpoint of records.endpointsOf(id)) {
-      // One that has not been joined is being made.
-      if (endpoint.sandbox === undefined) return false;
-      if (signOfDeath(await kernel.links.get(portName(endpoint.id))) === undefined) return false;
+    for (const { id: endpoint, progress, sandbox } of records.endpointsOf(id)) {
+      if (progress === "removing") continue;
+      if (sandbox === undefined && !isGone) return false;
+      if (signOfDeath(await kernel.links.get(portName(endpoint))) === undefined) return false;
     }
     return true;
   }
 
-  /** @param mayGo asked again when nobody else works on it */
-  #remove(
-    id: NetworkId,
-    mayGo: (network: NetworkRecord) => boolean | Promise<boolean>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** @param mayGo asked when nobody else works on it: dockerd may have asked for it meanwhile */
+  #remove(id: NetworkId, mayGo: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
     const { records, removal, locks, log } = this.#parts;
     const work = async () => {
       const record = records.network(id);
-      if (!record || !isSwarms(record) || !(await mayGo(record))) return;
+      if (record?.progress !== "made" || !(await mayGo())) return;
       log.warn("removing a network that the swarm has no more", { network: id });
       await removal.network(record);
     };
     return locks.run([...networkLock(id), ...allNetworksLock], "reconcile", work, signal);
   }
 }
-
-const isSwarms = ({ id, progress }: NetworkRecord) => progress === "made" && isOfSwarm(id);

@@ -18,16 +18,19 @@ export interface DockerNetwork {
 export interface NumbersParts {
   readonly store: SharedStore;
   readonly log: Logger;
-  /** For how long Docker may take to give a number back, and a manager to notice that it leads no more. */
+  /** For how long Docker may take to give a number, or to give it back, and a manager to notice that it leads no more. */
   readonly patienceMs: number;
 }
 
 export class Numbers {
   readonly #parts: NumbersParts;
-  /** Since when Docker has not had them. */
-  readonly #since = new Map<string, number>();
-  /** Why a number could not be put back, by network. */
+  /** Since when Docker has not had networks that the store has. */
+  readonly #gone = new Map<string, number>();
+  /** Since when the store has not had networks that Docker has. */
+  readonly #lacking = new Map<string, number>();
+  /** Why numbers could not be put back, by network. */
   readonly #troubles = new Map<string, string>();
+  #isBlind = false;
 
   constructor(parts: NumbersParts) {
     this.#parts = parts;
@@ -42,16 +45,23 @@ export class Numbers {
     const there = ofCluster(listed);
     if (there.size === 0) {
       this.forget();
+      if (!this.#isBlind)
+        this.#parts.log.info(
+          "Docker does not say which networks the cluster has: what it does not give back stays taken",
+        );
+      this.#isBlind = true;
       return;
     }
+    this.#isBlind = false;
     await this.#mark(swarm, entries, there);
     await this.#giveBack(swarm, entries, there);
-    await this.#putBack(entries, there);
+    await this.#putBack(swarm, entries, there);
   }
 
   /** What was seen counts no more: this manager does not lead, or does not know. */
   forget(): void {
-    this.#since.clear();
+    this.#gone.clear();
+    this.#lacking.clear();
   }
 
   /** As the swarm's own, since another one may use the store. */
@@ -65,31 +75,26 @@ export class Numbers {
   }
 
   async #giveBack(swarm: string, entries: readonly Entry[], there: ReadonlyMap<string, unknown>): Promise<void> {
-    const { store, log, patienceMs } = this.#parts;
-    const now = performance.now();
+    const { store, log } = this.#parts;
     const own = entries.filter(({ value }) => asSwarmNetwork(value)?.swarm === swarm).map(({ key }) => idIn(key));
-    const lost = new Set(own.filter((id) => !there.has(id)));
-    for (const id of this.#since.keys()) if (!lost.has(id)) this.#since.delete(id);
-    for (const id of lost) {
-      const since = this.#since.get(id) ?? now;
-      this.#since.set(id, since);
-      if (now - since < patienceMs) continue;
+    for (const id of this.#overdue(this.#gone, new Set(own.filter((each) => !there.has(each))))) {
       log.warn("giving back the number of a network that Docker has removed without saying so", { network: id });
       await free(store, id);
     }
   }
 
-  /** Docker has no network whose number was given back, so one that it has and the store has not was lost. */
-  async #putBack(entries: readonly Entry[], there: ReadonlyMap<string, DockerNetwork>): Promise<void> {
+  async #putBack(swarm: string, entries: readonly Entry[], there: ReadonlyMap<string, DockerNetwork>): Promise<void> {
     const { store, log } = this.#parts;
     const known = new Set(entries.map(({ key }) => idIn(key)));
-    for (const [id, { Options }] of there) {
-      if (known.has(id) || Options?.[ALLOCATED] !== BY_STORE) continue;
+    const isLacking = ([id, { Options }]: readonly [string, DockerNetwork]) =>
+      !known.has(id) && Options?.[ALLOCATED] === BY_STORE;
+    const lacking = new Map([...there].filter(isLacking));
+    for (const id of this.#troubles.keys()) if (!lacking.has(id)) this.#troubles.delete(id);
+    for (const id of this.#overdue(this.#lacking, new Set(lacking.keys()))) {
       try {
-        const { name = id, vnis: [vni] = [] } = networkOptions.parse(Options).values;
+        const { name = id, vnis: [vni] = [] } = networkOptions.parse(lacking.get(id)?.Options ?? {}).values;
         if (vni === undefined) continue;
-        await allocate(store, { id, name, vni, hasIt: true });
-        this.#troubles.delete(id);
+        await allocate(store, { id, name, vni, swarm });
         log.warn("the store had lost the number of a network, and has it again", { network: id, vni });
       } catch (error) {
         if (error instanceof StoreAway) throw error;
@@ -102,15 +107,24 @@ export class Numbers {
       }
     }
   }
+
+  /** @param since by network, since when it has been so @param now those of which it is so now */
+  #overdue(since: Map<string, number>, now: ReadonlySet<string>): readonly string[] {
+    const time = performance.now();
+    for (const id of since.keys()) if (!now.has(id)) since.delete(id);
+    for (const id of now) if (!since.has(id)) since.set(id, time);
+    return [...since].filter(([, begin]) => time - begin >= this.#parts.patienceMs).map(([id]) => id);
+  }
 }
 
 /**
  * What the cluster has, by Docker's ids. When it could not be asked, Docker says 200 all the same, with what its own host has
- * (getNetworksList in moby's api/server/router/network), and that alone comes with containers (BasicNetworkFromGRPC has none).
+ * (getNetworksList in moby's api/server/router/network); only in that the containers are not null (BasicNetworkFromGRPC, up to
+ * Docker 28; later ones tell of none at all).
  * @returns nothing when nobody can say
  */
 function ofCluster(listed: readonly DockerNetwork[]): ReadonlyMap<string, DockerNetwork> {
-  const found = listed.filter(({ Containers }) => Containers === null || Containers === undefined);
+  const found = listed.filter(({ Containers }) => Containers === null);
   return new Map(found.flatMap((network) => (network.Id === undefined ? [] : [[network.Id, network]])));
 }
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { silentLogger } from "@portolan/sdk";
 import { SharedMemory } from "@portolan/state";
 import { allocate, free } from "../cluster/allocation.ts";
+import { Numbers } from "./numbers.ts";
 import { SwarmWatcher } from "./watcher.ts";
 
 const NET = "m2j5ukvxgbymlhffft0qmx9g2";
@@ -181,16 +182,23 @@ describe("the number of a network that Docker has no more", () => {
   it("stays while Docker cannot ask the cluster, and says so with a list of what its own host has", async () => {
     await begin();
     await until(() => marked() === "ours");
-    Object.assign(docker, { isPartial: true, networks: [{ ...network("another"), Containers: {} }] });
-    await sleep(100);
-    expect(marked()).toBe("ours");
+    const own = { ...network("another"), Containers: {} };
+    // Docker 29 tells of no containers in a list, whosever it is.
+    for (const networks of [[own], [{ ...own, Containers: undefined }]]) {
+      Object.assign(docker, { isPartial: true, networks });
+      await sleep(100);
+      expect(marked()).toBe("ours");
+    }
   });
 
   it("stays, and nobody's mark is another one, while Docker does not say which swarm this is", async () => {
-    await begin();
-    await until(() => marked() === "ours");
-    docker.networks = [];
     docker.swarm = "";
+    await begin();
+    await sleep(60);
+    expect([marked(), watcher.state.trouble]).toEqual([undefined, "Docker does not say which swarm this is"]);
+    docker.swarm = "ours";
+    await until(() => marked() === "ours");
+    Object.assign(docker, { swarm: "", networks: [] });
     await sleep(100);
     expect(marked()).toBe("ours");
   });
@@ -240,6 +248,19 @@ describe("the number of a network that Docker has and the store has lost", () =>
     // As its own, so that it is given back as well.
     docker.networks = [network(NET)];
     await until(() => memory.entry(`swarm/${lost}`) === undefined);
+  });
+
+  it("is the swarm's own from the first, so that it is given back when the network goes before the next look", async () => {
+    const numbers = new Numbers({ store: memory.connect("manager"), log: silentLogger, patienceMs: 0 });
+    await numbers.look("ours", [], [numbered(lost, 5001)]);
+    expect(memory.entry(`swarm/${lost}`)?.value).toEqual({ network: lost, swarm: "ours" });
+  });
+
+  it("is not put back before Docker has had the time to give it, or to give it back", async () => {
+    docker.networks = [numbered(lost, 5001)];
+    await begin({ idle: 5, lost: 1e6 });
+    await sleep(60);
+    expect(memory.entry(`swarm/${lost}`)).toBeUndefined();
   });
 
   it("stays lost where this manager does not lead", async () => {
