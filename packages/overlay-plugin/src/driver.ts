@@ -37,6 +37,7 @@ import { mustBeInScope, type Scope } from "./plan-swarm.ts";
 import { mustBeAbleTo, planEndpoint, planJoin, planNetwork } from "./plan.ts";
 import type { NetworkRecord, Records } from "./records.ts";
 import type { Removal } from "./removal.ts";
+import type { Dockerds } from "./swarm/dockerds.ts";
 import type { FreedNetworks } from "./swarm/freed.ts";
 import { refuseHeldPorts } from "./services/publishers.ts";
 import { mustFit, type Uplink } from "./uplink.ts";
@@ -52,6 +53,7 @@ export interface DriverParts {
   readonly ports: Ports;
   readonly ways: Ways;
   readonly freed: FreedNetworks;
+  readonly dockerds: Dockerds;
   readonly encryption: Encryption;
   /** The server's, so that background work and calls do not meet. */
   readonly locks: KeyedLocks;
@@ -96,10 +98,11 @@ export class OverlayDriver implements NetworkDriver {
   }
 
   async createNetwork(request: CreateNetworkRequest, call: CallContext): Promise<void> {
-    const { store, networks, records, removal, ways, freed, encryption, host, log, scope } = this.#parts;
+    const { store, networks, records, removal, ways, freed, dockerds, encryption, host, log, scope } = this.#parts;
     const { networkId: id } = request;
     mustBeInScope(id, scope);
-    const asker = await ways.accept(id, request.options.driverOpts, records.network(id)?.progress === "made");
+    await ways.accept(id, request.options.driverOpts, records.network(id)?.progress === "made");
+    const asker = isOfSwarm(id) ? { asker: await dockerds() } : {};
     await freed.makeWayFor(request, call.signal);
     await this.#aloneWithNetworks(call, async () => {
       const uplink = await this.#parts.uplink();
@@ -159,7 +162,8 @@ export class OverlayDriver implements NetworkDriver {
   }
 
   deleteNetwork({ networkId }: NetworkRequest, call: CallContext): Promise<void> {
-    const { kernel, records, removal } = this.#parts;
+    const { kernel, records, removal, freed } = this.#parts;
+    freed.forgot(networkId);
     return this.#aloneWithNetworks(call, async () => {
       const record = records.network(networkId);
       if (record) {

@@ -13,7 +13,6 @@ import { Firewall } from "./firewall.ts";
 import { FirewallGuard } from "./guard.ts";
 import { Directory } from "./names/directory.ts";
 import { DockerApi } from "./names/docker-api.ts";
-import { dockerdsHere, type Dockerds } from "./flooding/dockerds.ts";
 import { FloodedWays } from "./flooding/flooded-ways.ts";
 import { DockerNames } from "./names/docker-names.ts";
 import { learnInto } from "./names/learn.ts";
@@ -25,6 +24,7 @@ import type { Scope } from "./plan-swarm.ts";
 import { PATIENCE, Reconciler, type Patience } from "./reconcile.ts";
 import { Records, type HostRecord } from "./records.ts";
 import { Removal } from "./removal.ts";
+import { dockerdsHere, type Dockerds } from "./swarm/dockerds.ts";
 import { FreedNetworks } from "./swarm/freed.ts";
 import { SwarmWatcher } from "./swarm/watcher.ts";
 import { endpoints, status, type EndpointStatus, type OverlayStatus } from "./status.ts";
@@ -159,7 +159,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
     api && new DockerNames({ api, learn: learnInto({ records, networks, locks, store: shared, log }), log });
   const watcher = api && scope === "global" ? new SwarmWatcher({ api, store: shared, log }) : undefined;
   const { homeMs: patienceMs } = patience ?? PATIENCE;
-  const freed = new FreedNetworks({ kernel, records, removal, ways, locks, log, patienceMs });
+  const freed = new FreedNetworks({ kernel, records, removal, ways, dockerds, locks, log, patienceMs });
   const reconciler: Reconciler = new Reconciler({
     ...{
       kernel,
@@ -197,6 +197,7 @@ export async function openOverlay(options: OverlayOptions): Promise<Overlay> {
       ports,
       ways,
       freed,
+      dockerds,
       encryption,
       locks,
       log,

@@ -17,7 +17,7 @@ export interface NetworkRecord extends Agreement {
   readonly name: string;
   /** Its link floods and learns: nobody tells this host of containers on others. */
   readonly floods?: true;
-  /** Names of the processes of dockerd that may have asked for it last, where no etcd tells whether the swarm still has it. */
+  /** Of a swarm's: names of the processes of dockerd that may have asked for it last. */
   readonly asker?: readonly string[];
   /** As the user gave them, including those that we do not know. */
   readonly options: Readonly<Record<string, string>>;

@@ -5,6 +5,7 @@ import { Cidr, type AllocateNetworkRequest, type CallContext, type NetworkId } f
 import { SharedMemory } from "@portolan/state";
 import { eventually as until } from "./testing/eventually.ts";
 import { endpointId, TestHost } from "./testing/host.ts";
+import { allNetworksLock } from "./lock-keys.ts";
 import { portName } from "./naming.ts";
 
 const ID = "m2j5ukvxgbymlhffft0qmx9g2" as NetworkId;
@@ -129,19 +130,38 @@ describe("a swarm's network", () => {
     expect(addresses()).toEqual(["10.78.0.4"]);
   });
 
-  it("goes from a node whose dockerd has forgotten it, once the swarm has it no more and no container is left", async () => {
+  const afterLooks = async () => {
+    for (const host of [manager, worker]) for (let look = 0; look < 2; look += 1) await host.overlay.look();
+    return [manager, worker].map((host) => host.overlay.status().networks.length);
+  };
+
+  it.each<[string, () => unknown]>([
+    ["dockerd has begun anew", () => [manager, worker].forEach((host) => (host.dockerds = ["feedfacecafe"]))],
+    ["ts-overlay was away", () => Promise.all([manager, worker].map((host) => host.restart()))],
+    ["its removal was given up, as something else took too long", () => removeInVain(worker)],
+  ])("goes, once the swarm has it no more and no container is left, from a node where %s", async (_, miss) => {
     const options = await allocate(manager);
     for (const host of [manager, worker]) await create(host, options);
     await attach(manager, "web", 3);
-    await worker.overlay.look();
-    await worker.overlay.look();
-    expect(worker.overlay.status().networks).toHaveLength(1);
+    await miss();
+    expect(await afterLooks()).toEqual([1, 1]);
     await manager.overlay.driver.freeNetwork({ networkId: ID });
-    for (const host of [manager, worker]) {
-      await host.overlay.look();
-      await host.overlay.look();
-    }
-    expect([manager, worker].map((host) => host.overlay.status().networks.length)).toEqual([1, 0]);
+    expect(await afterLooks()).toEqual([1, 0]);
+  });
+  async function removeInVain(host: TestHost): Promise<void> {
+    const release = await host.overlay.locks.acquire(allNetworksLock, "another call");
+    const removing = host.overlay.driver.deleteNetwork({ networkId: ID }, { ...call, signal: AbortSignal.timeout(5) });
+    await expect(removing).rejects.toThrow("held by another call");
+    release();
+  }
+
+  it("stays where dockerd has it for certain, though etcd knows nothing of it, as one that was restored", async () => {
+    const options = await allocate(manager);
+    await create(worker, options);
+    await manager.overlay.driver.freeNetwork({ networkId: ID });
+    expect(await afterLooks()).toEqual([0, 1]);
+    await attach(worker, "web", 4);
+    expect(addresses()).toEqual(["10.78.0.4"]);
   });
 
   describe("that was removed while its node's dockerd was away", () => {
@@ -191,6 +211,7 @@ describe("a swarm's network", () => {
   it("stays while the store is away, whoever may have freed it", async () => {
     await create(worker, await allocate(manager));
     await manager.overlay.driver.freeNetwork({ networkId: ID });
+    await worker.restart();
     worker.wire.cut();
     await worker.overlay.look();
     await worker.overlay.look();

@@ -7,12 +7,8 @@ import { forget } from "./cluster/forget.ts";
 import { isOfSwarm } from "./naming.ts";
 import type { NetworkPlan } from "./plan.ts";
 import { allocatedOptions, mustBeAllocatedAlike, notInStore, planAllocation } from "./plan-swarm.ts";
-import type { NetworkRecord } from "./records.ts";
 
 export type Node = DiscoveryRequest["node"];
-
-/** What is to be remembered of who asked for a network. */
-export type Asker = Pick<NetworkRecord, "asker">;
 
 export interface Ways {
   /**
@@ -21,7 +17,7 @@ export interface Ways {
    * @param isKnown this node has it
    * @throws PluginError for what there is no way to have, StoreAway
    */
-  accept(id: NetworkId, options: Readonly<Record<string, string>>, isKnown: boolean): Promise<Asker>;
+  accept(id: NetworkId, options: Readonly<Record<string, string>>, isKnown: boolean): Promise<void>;
   /** What a node's network is to be like, given what it was asked to be. @throws PluginError */
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"];
   /**
@@ -70,14 +66,13 @@ export class StoredWays implements Ways {
     return new StoredWays(parts, await Frees.load(parts));
   }
 
-  async accept(id: NetworkId, options: Readonly<Record<string, string>>, isKnown: boolean): Promise<Asker> {
-    if (!isOfSwarm(id)) return {};
+  async accept(id: NetworkId, options: Readonly<Record<string, string>>, isKnown: boolean): Promise<void> {
+    if (!isOfSwarm(id)) return;
     mustBeAllocatedAlike(options, true);
-    if (isKnown || (await isAllocated(this.#store, id))) return {};
+    if (isKnown || (await isAllocated(this.#store, id))) return;
     // Docker may give back what it still has, when a manager stops leading just as it begins to.
     if (!(await hasSwarm(this.#store))) throw notInStore(id);
     this.#log.warn("etcd has no number for the swarm's network: it has the one that its options tell", { network: id });
-    return {};
   }
 
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"] {

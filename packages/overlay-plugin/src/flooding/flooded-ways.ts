@@ -5,9 +5,9 @@ import type { SharedStore, Store } from "@portolan/state";
 import type { NetworkPlan } from "../plan.ts";
 import { allocatedOptions, mustBeAllocatedAlike, planAllocation } from "../plan-swarm.ts";
 import type { Records } from "../records.ts";
-import type { Asker, Node, Ways } from "../ways.ts";
+import { isAnother, type Dockerds } from "../swarm/dockerds.ts";
+import type { Node, Ways } from "../ways.ts";
 import { Allocations } from "./allocations.ts";
-import { isAnother, type Dockerds } from "./dockerds.ts";
 import { Nodes } from "./nodes.ts";
 import { floodedWish, mustDoWithoutStore } from "./plan.ts";
 
@@ -45,10 +45,11 @@ export class FloodedWays implements Ways {
     return this.#nodes.self;
   }
 
-  async accept(_id: string, options: Readonly<Record<string, string>>): Promise<Asker> {
-    mustBeAllocatedAlike(options, false);
-    mustDoWithoutStore(options);
-    return { asker: await this.#parts.dockerds() };
+  accept(_id: NetworkId, options: Readonly<Record<string, string>>): Promise<void> {
+    return Promise.try(() => {
+      mustBeAllocatedAlike(options, false);
+      mustDoWithoutStore(options);
+    });
   }
 
   shape(wish: NetworkPlan["wish"]): NetworkPlan["wish"] {

@@ -16,12 +16,14 @@ import type { Records } from "../records.ts";
 import type { Removal } from "../removal.ts";
 import { signOfDeath } from "../sign-of-death.ts";
 import type { Ways } from "../ways.ts";
+import { isAnother, type Dockerds } from "./dockerds.ts";
 
 export interface FreedNetworksParts {
   readonly kernel: Pick<Kernel, "links">;
   readonly records: Records;
   readonly removal: Removal;
   readonly ways: Pick<Ways, "isAllocated">;
+  readonly dockerds: Dockerds;
   readonly locks: KeyedLocks;
   readonly log: Logger;
   /** For how long a network has to be without a container before it goes. */
@@ -32,25 +34,33 @@ export class FreedNetworks {
   readonly #parts: FreedNetworksParts;
   /** Since when that is known. */
   readonly #since = new Map<NetworkId, number>();
+  /** Those that dockerd has asked for in this process's life, and not taken back. */
+  readonly #wanted = new Set<NetworkId>();
 
   constructor(parts: FreedNetworksParts) {
     this.#parts = parts;
   }
 
-  /** Removes those that have been without a container for long enough; to be called now and then. */
+  /**
+   * Removes those that have been without a container for long enough; to be called now and then. Not those that dockerd would have
+   * taken back if the swarm had them no more, though etcd knows nothing of them: it may have lost them.
+   */
   async look(signal: AbortSignal): Promise<void> {
-    const { records, patienceMs } = this.#parts;
+    const { records, dockerds, patienceMs } = this.#parts;
     const now = performance.now();
     const known = new Map(this.#since);
     this.#since.clear();
     const used = new Set(records.endpoints.map(({ network }) => network));
+    const here = await dockerds();
     for (const { id, progress } of records.networks) {
-      if (used.has(id) || progress !== "made" || !isOfSwarm(id) || (await this.#isAllocated(id))) continue;
+      if (used.has(id) || progress !== "made" || !isOfSwarm(id)) continue;
+      if (this.#isWanted(id, here) || (await this.#isAllocated(id))) continue;
       const since = known.get(id) ?? now;
       this.#since.set(id, since);
       if (!known.has(id) || now - since < patienceMs) continue;
-      const isIdle = async () => records.endpointsOf(id).length === 0 && !(await this.#isAllocated(id));
-      await this.#remove(id, isIdle, signal);
+      const mayGo = async () =>
+        records.endpointsOf(id).length === 0 && !this.#isWanted(id, here) && !(await this.#isAllocated(id));
+      await this.#remove(id, mayGo, signal);
     }
   }
 
@@ -60,6 +70,7 @@ export class FreedNetworks {
    */
   async makeWayFor({ networkId, options, ipv4 }: CreateNetworkRequest, signal: AbortSignal): Promise<void> {
     if (!isOfSwarm(networkId)) return;
+    this.#wanted.add(networkId);
     const { [VNIS]: number, [NAME]: name } = options.driverOpts;
     const wanted = new Set(ipv4.flatMap(({ gateway }) => (gateway ? [gateway.address] : [])));
     for (const network of this.#parts.records.networks) {
@@ -74,6 +85,16 @@ export class FreedNetworks {
       };
       if (await mayGo()) await this.#remove(id, mayGo, signal);
     }
+  }
+
+  /** dockerd has taken it back, and says so once, whatever comes of that. */
+  forgot(id: NetworkId): void {
+    this.#wanted.delete(id);
+  }
+
+  /** @param here the processes of dockerd that run */
+  #isWanted(id: NetworkId, here: readonly string[]): boolean {
+    return this.#wanted.has(id) && !isAnother(this.#parts.records.network(id)?.asker, here);
   }
 
   /** While nobody knows, the swarm has it. */
@@ -99,6 +120,7 @@ export class FreedNetworks {
       const record = records.network(id);
       if (record?.progress !== "made" || !(await mayGo())) return;
       log.warn("removing a network that the swarm has no more", { network: id });
+      this.#wanted.delete(id);
       await removal.network(record);
     };
     return locks.run([...networkLock(id), ...allNetworksLock], "reconcile", work, signal);
