@@ -3,16 +3,18 @@ import { parseAttributes } from "netlink";
 import { isKernelError } from "./kernel-error.ts";
 import type { Conntrack, Flows, LedFlows } from "./kernel.ts";
 import { attribute, NESTED } from "./netlink-attribute.ts";
-import { addressText, AF_INET, AF_INET6, familyOf } from "./rtnetlink/encode.ts";
+import { addressText, AF_INET, AF_INET6 } from "./rtnetlink/encode.ts";
 import type { Requests } from "./rtnetlink/requests.ts";
 
 const SUBSYSTEM = 1 << 8;
 const CT_GET = SUBSYSTEM | 1;
 const CT_DELETE = SUBSYSTEM | 2;
+const CT_GET_STATS = SUBSYSTEM | 5;
 const NFGENMSG_LENGTH = 4;
 const CTA_TUPLE_ORIG = 1;
 const CTA_TUPLE_REPLY = 2;
 const CTA_ZONE = 18;
+const CTA_STATS_GLOBAL_ENTRIES = 1;
 const CTA_FILTER = 25;
 const CTA_FILTER_ORIG_FLAGS = 1;
 const CTA_TUPLE_IP = 1;
@@ -26,53 +28,73 @@ const CTA_PROTO_DST_PORT = 3;
 /** Bits of CTA_FILTER_ORIG_FLAGS, in the kernel's nf_internals.h. */
 const BY_PROTOCOL = 1 << 3;
 const BY_DESTINATION_PORT = 1 << 5;
+const AF_UNSPEC = 0;
 const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 export class NetlinkConntrack implements Conntrack {
   readonly #requests: Requests;
+  readonly #few: number;
 
-  /** @param requests on a socket of NETLINK_NETFILTER */
-  constructor(requests: Requests) {
+  /**
+   * @param requests on a socket of NETLINK_NETFILTER
+   * @param few so many flows are read sooner than the table is looked through once more: the kernel filters for one family at a time
+   */
+  constructor(requests: Requests, few = 500) {
     this.#requests = requests;
+    this.#few = few;
   }
 
   async forget({ protocol, ports }: Flows): Promise<number> {
-    if (ports.length === 0) return 0;
+    const count = ports.length === 0 ? 0 : await this.#count();
+    if (count === 0) return 0;
+    const number = PROTOCOL_NUMBERS[protocol];
+    const all = [header(AF_UNSPEC)];
+    const questions = count <= this.#few ? all : [AF_INET, AF_INET6].map((family) => query(family, number, ports));
+    return this.#deleteAmong(questions, (flow) => isAmong(flow, number, ports));
+  }
+
+  async forgetLed(flows: readonly LedFlows[]): Promise<number> {
+    if (flows.length === 0 || (await this.#count()) === 0) return 0;
+    const led = new Map(flows.map((each) => [flowKey(each), new Set(each.to)]));
+    return this.#deleteAmong([header(AF_UNSPEC)], ({ protocol, destination, destinationPort, answering }) => {
+      const to = led.get(destination) ?? led.get(`${protocol} ${destinationPort}`);
+      return to?.has(answering) === false && (led.has(destination) || destination !== answering);
+    });
+  }
+
+  /** @returns how many there were */
+  async #deleteAmong(questions: readonly Buffer[], isDue: (flow: Flow) => boolean): Promise<number> {
     let count = 0;
-    for (const family of [AF_INET, AF_INET6]) {
-      const found = await this.#requests.dump({
-        operation: "list tracked flows",
-        type: CT_GET,
-        payload: query(family, PROTOCOL_NUMBERS[protocol], ports),
-      });
+    for (const payload of questions) {
+      const found = await this.#requests.dump({ operation: "list tracked flows", type: CT_GET, payload });
       // Kernels before 5.8 do not filter, and several ports are one question.
-      const flows = found.map(readFlow).filter((flow) => isAmong(flow, PROTOCOL_NUMBERS[protocol], ports));
-      const deleted = await Promise.all(flows.map((flow) => this.#delete(family, flow)));
+      const deleted = await Promise.all(
+        found
+          .map(readFlow)
+          .filter(isDue)
+          .map((flow) => this.#delete(flow)),
+      );
       count += deleted.filter(Boolean).length;
     }
     return count;
   }
 
-  async forgetLed(flows: readonly LedFlows[]): Promise<number> {
-    let count = 0;
-    for (const family of [AF_INET, AF_INET6]) {
-      const own = flows.filter((led) => !("address" in led) || familyOf(led.address) === family);
-      if (own.length === 0) continue;
-      const led = new Map(own.map((each) => [flowKey(each), new Set(each.to)]));
-      const operation = "list tracked flows";
-      const found = await this.#requests.dump({ operation, type: CT_GET, payload: header(family) });
-      const astray = found.map(readFlow).filter(({ protocol, destination, destinationPort, answering }) => {
-        const to = led.get(destination) ?? led.get(`${protocol} ${destinationPort}`);
-        return to?.has(answering) === false && (led.has(destination) || destination !== answering);
-      });
-      const deleted = await Promise.all(astray.map((flow) => this.#delete(family, flow)));
-      count += deleted.filter(Boolean).length;
-    }
+  /**
+   * Of this namespace. All share one table, and to be shown what is in it takes the kernel a look at every bucket, of which there
+   * may be a quarter of a million: 10 ms each time.
+   */
+  async #count(): Promise<number> {
+    const operation = "count tracked flows";
+    const [answer] = await this.#requests.send({ operation, type: CT_GET_STATS, payload: header(AF_UNSPEC) });
+    let count = Infinity;
+    parseAttributes(answer?.subarray(NFGENMSG_LENGTH) ?? Buffer.alloc(0), ({ type, data }) => {
+      if (type === CTA_STATS_GLOBAL_ENTRIES) count = data.readUInt32BE(0);
+    });
     return count;
   }
 
   /** False when it has ended by itself meanwhile. */
-  async #delete(family: number, { identity }: Flow): Promise<boolean> {
+  async #delete({ family, identity }: Flow): Promise<boolean> {
     const payload = Buffer.concat([header(family), ...identity.map(({ type, data }) => attribute(type, data))]);
     try {
       await this.#requests.send({ operation: "forget tracked flow", type: CT_DELETE, payload });
@@ -87,6 +109,7 @@ export class NetlinkConntrack implements Conntrack {
 const flowKey = (led: LedFlows) => ("address" in led ? led.address : `${PROTOCOL_NUMBERS[led.protocol]} ${led.port}`);
 
 interface Flow {
+  readonly family: number;
   readonly protocol: number;
   readonly destinationPort: number;
   /** Where its first packet was sent to, as an address. */
@@ -117,7 +140,7 @@ function query(family: number, protocol: number, ports: readonly number[]): Buff
 
 function readFlow(answer: Buffer): Flow {
   const identity: { type: number; data: Buffer }[] = [];
-  const flow = { protocol: 0, destinationPort: 0, destination: "", answering: "" };
+  const flow = { family: answer.readUInt8(0), protocol: 0, destinationPort: 0, destination: "", answering: "" };
   parseAttributes(answer.subarray(NFGENMSG_LENGTH), ({ type, data }) => {
     if (type === CTA_ZONE) identity.push({ type, data });
     if (type === CTA_TUPLE_REPLY)

@@ -2,8 +2,11 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
+import { Protocol } from "netlink";
+import { NetlinkConntrack } from "./conntrack.ts";
 import type { Kernel, PortReservation, PortRequest } from "./kernel.ts";
 import { openKernel } from "./open-kernel.ts";
+import { Requests } from "./rtnetlink/requests.ts";
 import { output } from "./testing/command.ts";
 import { inOwnNamespace } from "./testing/own-namespace.ts";
 
@@ -129,7 +132,12 @@ inOwnNamespace("published ports", () => {
     });
   });
 
-  it("lead known UDP clients elsewhere as soon as their flows are forgotten", async () => {
+  it.each([
+    ["read all together, where there are few", 500],
+    ["asked for one family after the other, where there are more", 0],
+  ])("lead known UDP clients elsewhere as soon as their flows are forgotten, %s", async (_how, few) => {
+    using requests = new Requests({}, Protocol.NETFILTER);
+    const conntrack = new NetlinkConntrack(requests, few);
     // Linux tracks flows from the day when the first rule asks for it.
     const rules = "table inet t { chain c { type nat hook output priority -100; ct state new return; }; }";
     await output("nft -f -", rules);
@@ -154,10 +162,10 @@ inOwnNamespace("published ports", () => {
     expect(await received()).toBe(true);
     await output(`nft insert rule inet t c udp dport ${old} redirect to :1`);
     expect(await received()).toBe(true);
-    expect(await kernel.conntrack.forget({ protocol: "udp", ports: [fresh] })).toBe(0);
-    expect(await kernel.conntrack.forget({ protocol: "tcp", ports: [old] })).toBe(0);
-    expect(await kernel.conntrack.forget({ protocol: "udp", ports: [old] })).toBe(1);
+    expect(await conntrack.forget({ protocol: "udp", ports: [fresh] })).toBe(0);
+    expect(await conntrack.forget({ protocol: "tcp", ports: [old] })).toBe(0);
+    expect(await conntrack.forget({ protocol: "udp", ports: [old] })).toBe(1);
     expect(await received()).toBe(false);
-    expect(await kernel.conntrack.forget({ protocol: "udp", ports: [old, fresh] })).toBe(1);
+    expect(await conntrack.forget({ protocol: "udp", ports: [old, fresh] })).toBe(1);
   });
 });
