@@ -1,6 +1,6 @@
 // A network on a bridge of the host's, with real packets between its containers and what else is plugged in there.
-import { inOwnNamespace, type Netns } from "@portolan/kernel/testing";
-import { command, fetchFrom, RealHost } from "./testing/real-host.ts";
+import { inOwnNamespace, shell, type Netns } from "@portolan/kernel/testing";
+import { fetchFrom, RealHost } from "./testing/real-host.ts";
 
 const lan = { "com.docker.network.bridge.name": "br-lan" };
 
@@ -10,19 +10,19 @@ inOwnNamespace("a network on a bridge of the host's", () => {
 
   beforeEach(async () => {
     host = await RealHost.boot();
-    await command("ip link add br-lan type bridge forward_delay 0");
-    await command("ip address add 10.40.0.1/24 dev br-lan");
-    await command("ip -6 address add fd00:40::1/64 dev br-lan nodad");
+    await shell("ip link add br-lan type bridge forward_delay 0");
+    await shell("ip address add 10.40.0.1/24 dev br-lan");
+    await shell("ip -6 address add fd00:40::1/64 dev br-lan nodad");
     station = await host.namespace();
-    await command(`ip link add lan0 master br-lan type veth peer name eth0 netns ${station.name}`);
-    for (const link of ["br-lan", "lan0"]) await command(`ip link set ${link} up`);
+    await shell(`ip link add lan0 master br-lan type veth peer name eth0 netns ${station.name}`);
+    for (const link of ["br-lan", "lan0"]) await shell(`ip link set ${link} up`);
     await station.run("ip address add 10.40.0.200/24 dev eth0");
     await station.run("ip address add fd00:40::200/64 dev eth0 nodad");
     await station.run("ip link set eth0 up");
   });
   afterEach(async () => {
     await host[Symbol.asyncDispose]();
-    await command("ip link delete br-lan");
+    await shell("ip link delete br-lan");
   });
 
   it("has its containers beside the stations of that bridge, and leaves both when it goes", async () => {
@@ -69,9 +69,9 @@ inOwnNamespace("a network on a bridge of the host's", () => {
     await host.createNetwork("net", { subnet: "10.40.0.0/24", options: lan });
     const web = await host.run("net", "web", "10.40.0.2/24");
     await host.serve(web);
-    await command("ip link delete br-lan");
-    await command("ip link add br-lan type bridge forward_delay 0");
-    await command("ip link set lan0 master br-lan up");
+    await shell("ip link delete br-lan");
+    await shell("ip link add br-lan type bridge forward_delay 0");
+    await shell("ip link set lan0 master br-lan up");
     await host.bridge.look();
     expect(await fetchFrom(station, "10.40.0.2")).toBe("10.40.0.200");
     expect(await host.kernel.addresses.list("br-lan")).toContain("10.40.0.1/24");
@@ -84,6 +84,6 @@ inOwnNamespace("a network on a bridge of the host's", () => {
     const cat = await host.run("net", "cat", "10.40.0.3/24");
     await host.serve(web);
     expect(await fetchFrom(cat, "10.40.0.2")).toBeUndefined();
-    await command("curl -sS -m 1 -o /dev/null http://10.40.0.2:8080/");
+    await shell("curl -sS -m 1 -o /dev/null http://10.40.0.2:8080/");
   });
 });

@@ -1,8 +1,8 @@
 // Real packets between real namespaces: who reaches whom on ts-bridge networks, and from which address.
 import { setTimeout as sleep } from "node:timers/promises";
-import { inOwnNamespace } from "@portolan/kernel/testing";
+import { inOwnNamespace, shell } from "@portolan/kernel/testing";
 import { endpointId } from "./testing/calls.ts";
-import { command, fetchFrom, OUTSIDE, RealHost } from "./testing/real-host.ts";
+import { fetchFrom, OUTSIDE, RealHost } from "./testing/real-host.ts";
 
 const DUAL = { subnet: "10.40.0.0/24", subnet6: "fd00:40::/64" };
 const OTHER = { subnet: "10.41.0.0/24", subnet6: "fd00:41::/64" };
@@ -21,13 +21,13 @@ inOwnNamespace("ts-bridge on the real kernel", () => {
     beforeEach(async () => {
       for (const program of programs) {
         await host.kernel.sysctls.set(`net/bridge/bridge-nf-call-${program}`, "1");
-        await command(`${program} -P FORWARD DROP`);
+        await shell(`${program} -P FORWARD DROP`);
       }
     });
     afterEach(async () => {
       for (const program of programs) {
-        await command(`${program} -P FORWARD ACCEPT`);
-        await command(`nft delete table ${program === "iptables" ? "ip" : "ip6"} filter`);
+        await shell(`${program} -P FORWARD ACCEPT`);
+        await shell(`nft delete table ${program === "iptables" ? "ip" : "ip6"} filter`);
       }
     });
 
@@ -95,21 +95,21 @@ inOwnNamespace("ts-bridge on the real kernel", () => {
       await host.createNetwork("net");
       const mine = await host.run("net", "web", "10.40.0.2/24");
       const theirs = await host.namespace();
-      await command("ip link add br-0123456789ab type bridge");
-      await command("ip address add 172.30.0.1/24 dev br-0123456789ab");
-      await command("ip link set br-0123456789ab up");
-      await command(`ip link add pd0 master br-0123456789ab up type veth peer name eth0 netns ${theirs.name}`);
+      await shell("ip link add br-0123456789ab type bridge");
+      await shell("ip address add 172.30.0.1/24 dev br-0123456789ab");
+      await shell("ip link set br-0123456789ab up");
+      await shell(`ip link add pd0 master br-0123456789ab up type veth peer name eth0 netns ${theirs.name}`);
       await theirs.run("ip address add 172.30.0.2/24 dev eth0");
       await theirs.run("ip link set eth0 up");
       await theirs.run("ip route add default via 172.30.0.1");
       await host.serve(mine);
       await host.serve(theirs);
       // dockerd writes rules with each network, and that is how we hear of it.
-      await command("nft add table inet somebody");
+      await shell("nft add table inet somebody");
       await sleep(500);
       const reached = [await fetchFrom(mine, "172.30.0.2"), await fetchFrom(theirs, "10.40.0.2")];
-      await command("nft delete table inet somebody");
-      await command("ip link del br-0123456789ab");
+      await shell("nft delete table inet somebody");
+      await shell("ip link del br-0123456789ab");
       expect(reached).toEqual([undefined, undefined]);
     });
 
@@ -138,7 +138,7 @@ inOwnNamespace("ts-bridge on the real kernel", () => {
       const cat = await host.run("net", "cat", "10.40.0.3/24");
       const stranger = await host.run("other", "cat2", "10.41.0.3/24");
       for (const server of [stranger, outside]) await host.serve(server);
-      await command("nft flush ruleset");
+      await shell("nft flush ruleset");
       await sleep(2000);
       expect(await fetchFrom(cat, OUTSIDE.outside)).toBe(OUTSIDE.host);
       expect(await fetchFrom(cat, "10.41.0.3")).toBeUndefined();
@@ -148,7 +148,7 @@ inOwnNamespace("ts-bridge on the real kernel", () => {
     it("is made and removed by calls that come twice, and when its elements are gone already", async () => {
       for (const _time of [1, 2]) await host.createNetwork("net", DUAL);
       expect(host.bridge.status().networks).toHaveLength(1);
-      await command("nft flush set inet portolan-bridge masquerade4");
+      await shell("nft flush set inet portolan-bridge masquerade4");
       for (const _time of [1, 2]) await host.deleteNetwork("net");
       expect(host.bridge.status().networks).toEqual([]);
       await host.createNetwork("net", { subnet: "10.40.0.0/16" });

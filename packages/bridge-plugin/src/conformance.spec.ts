@@ -1,7 +1,7 @@
 // The rules that hold for every network driver, held against this one: repetitions, crashes at every step, whole engines.
 import { FakeKernel } from "@portolan/kernel/testing";
 import { silentLogger } from "@portolan/sdk";
-import { conformance, type CrashPoints, type Host, type Life } from "@portolan/sdk/testing";
+import { conformance, lifeOf, type CrashPoints, type Host, type Life } from "@portolan/sdk/testing";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openBridge } from "./bridge.ts";
 import { schema, type EndpointRecord } from "./records.ts";
@@ -28,17 +28,7 @@ class ConformanceHost implements Host {
     const { store } = await openMemoryStore({ disk: this.#disk, schema, onCommit });
     const bridge = await openBridge({ kernel: this.#kernel, store, log: silentLogger, patience: NO_PATIENCE });
     await bridge.start();
-    return {
-      network: bridge.driver,
-      locks: bridge.locks,
-      close: async () => {
-        await bridge[Symbol.asyncDispose]();
-        await store[Symbol.asyncDispose]();
-      },
-      kill: async () => {
-        await bridge[Symbol.asyncDispose]();
-      },
-    };
+    return lifeOf(bridge, store);
   }
 
   /** Of an endpoint one line, be there its record, its link or both: after a reboot its link is gone with its container. */

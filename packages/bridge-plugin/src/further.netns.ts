@@ -1,8 +1,8 @@
 // Containers on further bridges, on the real kernel: what they reach and what reaches them is the same as on one bridge.
-import { inOwnNamespace, type Netns } from "@portolan/kernel/testing";
+import { inOwnNamespace, shell, type Netns } from "@portolan/kernel/testing";
 import { networkId } from "./testing/calls.ts";
 import { arp, countFrames, ipv4, send } from "./testing/frames.ts";
-import { command, fetchFrom, OUTSIDE, RealHost } from "./testing/real-host.ts";
+import { fetchFrom, OUTSIDE, RealHost } from "./testing/real-host.ts";
 
 /** The first container is on the main bridge, the next two on a further one, and the fourth on another. */
 const FEW = { main: 1, further: 2, bridges: 2 };
@@ -74,7 +74,7 @@ inOwnNamespace("further bridges, on the real kernel", () => {
       for (const to of NAMES) {
         const port = 18080 + NAMES.indexOf(to);
         expect(await fetchFrom(outside, OUTSIDE.host, port)).toBe(OUTSIDE.outside);
-        await command(`curl -sS -m 2 -o /dev/null http://127.0.0.1:${port}/`);
+        await shell(`curl -sS -m 2 -o /dev/null http://127.0.0.1:${port}/`);
         // From itself as well.
         await expectServed(to, port);
       }
@@ -88,7 +88,7 @@ inOwnNamespace("further bridges, on the real kernel", () => {
       await host.serve(outside);
       for (const name of NAMES) {
         expect(await fetchFrom(containers[name], OUTSIDE.outside)).toBe(OUTSIDE.host);
-        await command(`curl -sS -m 2 -o /dev/null http://${address(name)}:8080/`);
+        await shell(`curl -sS -m 2 -o /dev/null http://${address(name)}:8080/`);
       }
       for (const to of ["main", "one"] as const) {
         await host.publish("net", to, [`1808${NAMES.indexOf(to)}:8080`]);
@@ -132,7 +132,7 @@ inOwnNamespace("further bridges, on the real kernel", () => {
   it("somebody who removes a further bridge, or its pair, has it back with its containers", async () => {
     await boot();
     for (const gone of [FIRST, `pf${NET.slice(0, 9)}-1`]) {
-      await command(`ip link del ${gone}`);
+      await shell(`ip link del ${gone}`);
       expect(await fetched([["main", "one"]], address)).toEqual([undefined]);
       await host.bridge.look();
       // Who has just asked in vain who has an address asks again after a second.

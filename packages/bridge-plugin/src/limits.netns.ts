@@ -1,8 +1,8 @@
 // Limits on the real kernel that others take away, one piece after the other: with the next look they are there again.
-import { inOwnNamespace } from "@portolan/kernel/testing";
+import { inOwnNamespace, shell } from "@portolan/kernel/testing";
 import { limiterName, portName } from "./naming.ts";
 import { endpointId } from "./testing/calls.ts";
-import { command, RealHost } from "./testing/real-host.ts";
+import { RealHost } from "./testing/real-host.ts";
 
 const PORT = portName(endpointId("web"));
 const LIMITER = limiterName(endpointId("web"));
@@ -33,7 +33,7 @@ inOwnNamespace("limits of a container, on the real kernel", () => {
       [`tc qdisc delete dev ${LIMITER} root`, { in: true, out: false, way: true }],
       [`ip link delete ${LIMITER}`, { in: true, out: false, way: true }],
     ] as const) {
-      await command(harm);
+      await shell(harm);
       expect({ harm, ...(await pieces()) }).toEqual({ harm, ...left });
       await host.bridge.look();
       expect({ harm, ...(await pieces()) }).toEqual({ harm, ...whole });

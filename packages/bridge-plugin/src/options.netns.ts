@@ -1,7 +1,7 @@
 // The options that decide who reaches whom, with real packets: gateway modes, ICC, source addresses, internal networks.
-import { inOwnNamespace, type Netns } from "@portolan/kernel/testing";
+import { inOwnNamespace, shell, type Netns } from "@portolan/kernel/testing";
 import { networkId } from "./testing/calls.ts";
-import { command, fetchFrom, OUTSIDE, RealHost } from "./testing/real-host.ts";
+import { fetchFrom, OUTSIDE, RealHost } from "./testing/real-host.ts";
 
 const DUAL = { subnet: "10.40.0.0/24", subnet6: "fd00:40::/64" };
 const OTHER = { subnet: "10.41.0.0/24", subnet6: "fd00:41::/64" };
@@ -12,8 +12,8 @@ const bridge = (name: string, value: string) => ({ [`com.docker.network.bridge.$
 const modes = (mode: string) => ({ ...bridge("gateway_mode_ipv4", mode), ...bridge("gateway_mode_ipv6", mode) });
 
 /** From the host itself. */
-function fetchFromHost(address: string): Promise<void> {
-  return command(`curl -sS -g -m 1 -o /dev/null http://${address.includes(":") ? `[${address}]` : address}:8080/`);
+function fetchFromHost(address: string): Promise<string> {
+  return shell(`curl -sS -g -m 1 -o /dev/null http://${address.includes(":") ? `[${address}]` : address}:8080/`);
 }
 
 inOwnNamespace("the options of a network, on the real kernel", () => {
@@ -89,7 +89,7 @@ inOwnNamespace("the options of a network, on the real kernel", () => {
     await web(modes("routed"));
     const outside = await host.outside();
     await host.kill();
-    await command("nft delete table inet portolan-bridge");
+    await shell("nft delete table inet portolan-bridge");
     await host.start();
     for (const address of WEB) expect(await fetchFrom(outside, address)).toBeDefined();
     await host.leave("net", "web");
@@ -137,8 +137,8 @@ inOwnNamespace("the options of a network, on the real kernel", () => {
       "com.docker.network.host_ipv6": "2001:db8::77",
     });
     const outside = await host.outside();
-    await command("ip address add 192.0.2.77/24 dev uplink");
-    await command("ip address add 2001:db8::77/64 dev uplink nodad");
+    await shell("ip address add 192.0.2.77/24 dev uplink");
+    await shell("ip address add 2001:db8::77/64 dev uplink nodad");
     await host.serve(outside);
     expect(await fetchFrom(cat, OUTSIDE.outside)).toBe("192.0.2.77");
     expect(await fetchFrom(cat, OUTSIDE.outside6)).toBe("2001:db8::77");

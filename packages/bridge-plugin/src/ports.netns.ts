@@ -1,8 +1,8 @@
 // Real packets to published ports: from this host, from another one, from containers everywhere, and from where they must not.
 import { setTimeout as sleep } from "node:timers/promises";
-import { inOwnNamespace, type Netns } from "@portolan/kernel/testing";
+import { inOwnNamespace, shell, type Netns } from "@portolan/kernel/testing";
 import { endpointId } from "./testing/calls.ts";
-import { command, OUTSIDE, RealHost } from "./testing/real-host.ts";
+import { OUTSIDE, RealHost } from "./testing/real-host.ts";
 import { ask, holdPort, serveOnLoopback, serveUdp, thisHost } from "./testing/traffic.ts";
 
 const DUAL = { subnet: "10.40.0.0/24", subnet6: "fd00:40::/64" };
@@ -207,7 +207,7 @@ inOwnNamespace("published ports", () => {
 
   it("are back within two seconds after somebody flushed the ruleset", async () => {
     const { outside } = await webAndOutside(["80:8080"]);
-    await command("nft flush ruleset");
+    await shell("nft flush ruleset");
     await sleep(2000);
     expect(await ask(outside, OUTSIDE.host, 80)).toBe(OUTSIDE.outside);
     expect(await ask(outside, OUTSIDE.host6, 80)).toBe(OUTSIDE.outside6);

@@ -1,6 +1,6 @@
 // A network on the LAN by its uplink, on the real kernel: containers and machines of the LAN see each other's own addresses.
-import { inOwnNamespace, type Netns } from "@portolan/kernel/testing";
-import { command, fetchFrom, RealHost } from "./testing/real-host.ts";
+import { inOwnNamespace, shell, type Netns } from "@portolan/kernel/testing";
+import { fetchFrom, RealHost } from "./testing/real-host.ts";
 
 const DUAL = { subnet: "10.40.0.0/24", subnet6: "fd00:40::/64" };
 
@@ -22,7 +22,7 @@ inOwnNamespace("an uplink", () => {
   }
 
   async function plugIn(): Promise<void> {
-    await command(`ip link add lan0 type veth peer name eth0 netns ${station.name}`);
+    await shell(`ip link add lan0 type veth peer name eth0 netns ${station.name}`);
     await station.run("ip address add 10.40.0.200/24 dev eth0");
     await station.run("ip address add fd00:40::200/64 dev eth0 nodad");
     await station.run("ip link set eth0 up");
@@ -49,7 +49,7 @@ inOwnNamespace("an uplink", () => {
   it("comes back as soon as it is plugged in again, and is left as it was found", async () => {
     await host.createNetwork("net", { subnet: "10.40.0.0/24", options: { "portolan.uplink": "lan0" } });
     await host.run("net", "web", "10.40.0.2/24").then((web) => host.serve(web));
-    await command("ip link delete lan0");
+    await shell("ip link delete lan0");
     await plugIn();
     const deadline = performance.now() + 10_000;
     let answer: string | undefined;

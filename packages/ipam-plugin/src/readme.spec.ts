@@ -1,19 +1,11 @@
 // The README tells of the options that there are.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { tableRows, tableUnder } from "@portolan/sdk/testing";
 import { poolOptions } from "./options.ts";
 
 const readme = readFileSync(join(import.meta.dirname, "..", "README.md"), "utf8");
 
-/** Cells only: how wide a column is drawn is the formatter's business. */
-function rows(markdown: string): readonly string[] {
-  return markdown
-    .split("\n")
-    .filter((line) => line.startsWith("|"))
-    .map((line) => line.replaceAll(/ +/g, " ").replaceAll(/-+/g, "-"));
-}
-
-it("has the table of options that the code has", () => {
-  const section = /## Options\n(.*?)\n## /s.exec(readme)?.[1] ?? "";
-  expect(rows(section)).toEqual(rows(poolOptions.markdown()));
+it.each([["## Options", poolOptions]])("has the table of options under %s that the code has", (heading, options) => {
+  expect(tableUnder(readme, heading)).toEqual(tableRows(options.markdown()));
 });

@@ -1,7 +1,7 @@
 // The rules that hold for every network driver, held against these: repetitions, crashes at every step, whole engines.
 import { FakeDhcp, FakeKernel } from "@portolan/kernel/testing";
 import { silentLogger } from "@portolan/sdk";
-import { conformance, type CrashPoints, type Host, type Life } from "@portolan/sdk/testing";
+import { conformance, lifeOf, type CrashPoints, type Host, type Life } from "@portolan/sdk/testing";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openLan } from "./lan.ts";
 import { linkName } from "./naming.ts";
@@ -39,17 +39,7 @@ class ConformanceHost implements Host {
     const common = { kernel: this.#kernel, dhcp: new FakeDhcp(), store, log: silentLogger, patience: NO_PATIENCE };
     const lan = await openLan({ flavour: this.#flavour, ...common });
     await lan.start();
-    return {
-      network: lan.driver,
-      locks: lan.locks,
-      close: async () => {
-        await lan[Symbol.asyncDispose]();
-        await store[Symbol.asyncDispose]();
-      },
-      kill: async () => {
-        await lan[Symbol.asyncDispose]();
-      },
-    };
+    return lifeOf(lan, store);
   }
 
   /** Of an endpoint one line, be there its record, its link or both: a container has the link. */

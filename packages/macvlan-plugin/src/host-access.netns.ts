@@ -1,8 +1,6 @@
 // Host access on the real kernel: the host and its containers reach each other, and the LAN notices nothing.
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { openKernel, type Kernel } from "@portolan/kernel";
-import { FakeDhcp, inOwnNamespace, makeNetns, type Netns } from "@portolan/kernel/testing";
+import { FakeDhcp, inOwnNamespace, makeNetns, shell, type Netns } from "@portolan/kernel/testing";
 import { silentLogger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openLan, type Lan } from "./lan.ts";
@@ -11,8 +9,6 @@ import { schema } from "./records.ts";
 import { Calls, type NetworkWish } from "./testing/calls.ts";
 import { NO_PATIENCE } from "./testing/host.ts";
 
-const run = promisify(execFile);
-const command = async (line: string) => (await run("sh", ["-c", line])).stdout;
 const options = { parent: "lan0", "portolan.host-access": "true" };
 const dual: NetworkWish = {
   subnets: ["10.40.0.0/24", "fd00:40::/64"],
@@ -50,8 +46,8 @@ inOwnNamespace("host access", () => {
     disk = new MemoryDisk();
     calls = new Calls(() => lan.driver);
     station = await namespace();
-    await command(`ip link add lan0 type veth peer name eth0 netns ${station.name}`);
-    await command("ip address add 10.40.0.100/24 dev lan0; ip link set lan0 up");
+    await shell(`ip link add lan0 type veth peer name eth0 netns ${station.name}`);
+    await shell("ip address add 10.40.0.100/24 dev lan0; ip link set lan0 up");
     await station.run("ip address add 10.40.0.200/24 dev eth0");
     await station.run("ip link set eth0 up");
     await start();
@@ -60,7 +56,7 @@ inOwnNamespace("host access", () => {
   afterEach(async () => {
     for (const network of ["net", "other"]) await calls.deleteNetwork(network);
     await lan[Symbol.asyncDispose]();
-    await command("ip link delete lan0");
+    await shell("ip link delete lan0");
     for (const each of namespaces) await each[Symbol.asyncDispose]();
     await kernel[Symbol.asyncDispose]();
   });
@@ -75,7 +71,7 @@ inOwnNamespace("host access", () => {
     const sandbox = await namespace();
     await calls.createEndpoint(network, name, ...addresses);
     const { interfaceName } = await calls.join(network, name, sandbox.path);
-    await command(`ip link set ${interfaceName?.srcName ?? ""} netns ${sandbox.name} name eth0`);
+    await shell(`ip link set ${interfaceName?.srcName ?? ""} netns ${sandbox.name} name eth0`);
     for (const address of addresses)
       await sandbox.run(`ip address add ${address} dev eth0${address.includes(":") ? " nodad" : ""}`);
     await sandbox.run("ip link set eth0 up");
@@ -106,18 +102,18 @@ inOwnNamespace("host access", () => {
   async function expectJoined(wish: NetworkWish): Promise<void> {
     await calls.createNetwork("net", wish);
     const web = await container("net", "web", "10.40.0.2/24", "fd00:40::2/64");
-    await command(ping("10.40.0.2"));
-    await command(ping("fd00:40::2"));
+    await shell(ping("10.40.0.2"));
+    await shell(ping("fd00:40::2"));
     for (const address of ["10.40.0.9", "10.40.0.100", "fd00:40::9"]) await web.run(ping(address));
     await lan[Symbol.asyncDispose]();
     disk.powerOff();
     await start();
-    await command(ping("10.40.0.2"));
+    await shell(ping("10.40.0.2"));
     const db = await container("net", "db", "10.40.0.3/24");
-    await command(ping("10.40.0.3"));
+    await shell(ping("10.40.0.3"));
     await db.run(ping("10.40.0.9"));
     await calls.deleteEndpoint("net", "db");
-    expect(await command("ip route show 10.40.0.3")).toBe("");
+    expect(await shell("ip route show 10.40.0.3")).toBe("");
   }
 
   it("does not teach the LAN another MAC address for the host", async () => {
@@ -125,9 +121,9 @@ inOwnNamespace("host access", () => {
     const web = await container("net", "web", "10.40.0.2/24");
     await station.run(ping("10.40.0.100"));
     await web.run(ping("10.40.0.100"));
-    await command("ip neighbour flush all");
-    await command(ping("10.40.0.2"));
-    await command("busybox ping -c1 -W5 -I 10.40.0.100 10.40.0.2");
+    await shell("ip neighbour flush all");
+    await shell(ping("10.40.0.2"));
+    await shell("busybox ping -c1 -W5 -I 10.40.0.100 10.40.0.2");
     const mac = (await kernel.links.get("lan0"))?.mac;
     expect(mac).toBeDefined();
     expect(await station.run("ip neighbour show 10.40.0.100")).toContain(mac);
@@ -144,7 +140,7 @@ inOwnNamespace("host access", () => {
     await container("net", "web", "10.40.0.2/24");
     await container("other", "db", "10.41.0.2/24");
     await container("other", "mail", "10.42.0.2/24");
-    for (const address of ["10.40.0.2", "10.41.0.2", "10.42.0.2"]) await command(ping(address));
+    for (const address of ["10.40.0.2", "10.41.0.2", "10.42.0.2"]) await shell(ping(address));
   });
 
   it("is there again when the parent was down, and when the link itself was taken down or away", async () => {
@@ -156,21 +152,21 @@ inOwnNamespace("host access", () => {
       [`ip link set ${shim} down`, "true"],
       [`ip link delete ${shim}`, "true"],
     ] as const) {
-      await command(harm);
+      await shell(harm);
       await lan.look();
-      await command(cure);
+      await shell(cure);
       await lan.look();
-      await command(ping("10.40.0.2"));
-      await command(ping("fd00:40::2"));
+      await shell(ping("10.40.0.2"));
+      await shell(ping("fd00:40::2"));
     }
   });
 
   it("lets a container start while the parent is down, and reaches it later", async () => {
     await calls.createNetwork("net", dual);
-    await command("ip link set lan0 down");
+    await shell("ip link set lan0 down");
     await container("net", "web", "10.40.0.2/24");
-    await command("ip link set lan0 up");
+    await shell("ip link set lan0 up");
     await lan.look();
-    await command(ping("10.40.0.2"));
+    await shell(ping("10.40.0.2"));
   });
 });

@@ -1,9 +1,9 @@
 // kill -9 at every step of every call, alone and beside background work, on the real kernel: nothing is lost, nothing stays on
 // the host or in the cluster, and what dockerd asks next works. Steps are the kernel's, the records' and those of the store.
-import { atEveryStep, inOwnNamespace, Life, MOST_STEPS } from "@portolan/kernel/testing";
-import { endpointId } from "@portolan/sdk/testing";
+import { inOwnNamespace, shell } from "@portolan/kernel/testing";
+import { containerLife, endpointId, KilledCalls } from "@portolan/sdk/testing";
 import { portName } from "./naming.ts";
-import { command, CrashHost, plugIn } from "./testing/crash-host.ts";
+import { CrashHost, plugIn } from "./testing/crash-host.ts";
 
 /** Each test is some hundred lives and deaths. */
 const LONG_MS = 300_000;
@@ -16,89 +16,33 @@ const KINDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 const [SIMPLEST = "", OWN = ""] = Object.keys(KINDS);
 const PORTS = ["8081:80", "8081:80/udp"];
 
-interface Call {
-  readonly name: string;
-  readonly run: (host: CrashHost, kind: string) => Promise<unknown>;
-  /** What dockerd does when it has the answer. */
-  readonly then?: (host: CrashHost) => Promise<void>;
-  /** The only kind of network for which it comes; all when missing. */
-  readonly only?: string;
-  /** dockerd does that, too, when the call fails. */
-  readonly goesOn?: true;
-  /** The calls that follow in dockerd when this one fails; for those that take something away, as if it had not. */
-  readonly onFailure: readonly string[];
-}
-
 const wish = (kind: string, name: string) => ({ net: 41, options: { ...KINDS[kind], "portolan.network": name } });
-const endpoint = (host: CrashHost, work: () => Promise<unknown>) => host.aloneWithEndpoint("new", "cat", work);
 
 /** The life of a container, and of its network. */
-const LIFE: readonly Call[] = [
-  {
-    name: "CreateNetwork",
-    run: (host, kind) => host.aloneWithNetwork("new", () => host.createNetwork("new", wish(kind, "new"))),
-    // dockerd knows no such network then. Where we died with the answer on our lips it is whole, and status shows it.
-    onFailure: ["DeleteNetwork"],
-  },
-  {
-    name: "CreateEndpoint",
-    run: (host) => endpoint(host, () => host.createEndpoint("new", "cat", "10.9.41.3/24", "fd00:41::3/64")),
-    onFailure: ["DeleteNetwork"],
-  },
-  {
-    name: "Join",
-    run: (host) => endpoint(host, () => host.joinSandbox("new", "cat")),
-    then: (host) => host.moveToSandbox("cat"),
-    onFailure: ["DeleteEndpoint", "DeleteNetwork"],
-  },
-  {
-    name: "ProgramExternalConnectivity",
-    only: OWN,
-    run: (host) => endpoint(host, () => host.publish("new", "cat", PORTS)),
-    onFailure: ["Leave", "DeleteEndpoint", "DeleteNetwork"],
-  },
-  {
-    name: "a look at the running container",
-    run: (host) => host.overlay.look(),
-    onFailure: ["Leave", "DeleteEndpoint", "DeleteNetwork"],
-  },
-  {
-    name: "RevokeExternalConnectivity",
-    only: OWN,
-    run: (host) => endpoint(host, () => host.unpublish("new", "cat")),
-    onFailure: ["Leave", "DeleteEndpoint", "DeleteNetwork"],
-  },
-  {
-    name: "Leave",
-    run: (host) => endpoint(host, () => host.leave("new", "cat")),
-    then: (host) => host.moveHome("cat"),
-    goesOn: true,
-    onFailure: ["DeleteEndpoint", "DeleteNetwork"],
-  },
-  {
-    name: "DeleteEndpoint",
-    run: (host) => endpoint(host, () => host.deleteEndpoint("new", "cat")),
-    onFailure: ["DeleteNetwork"],
-  },
-  {
-    name: "DeleteNetwork",
-    run: (host) => host.aloneWithNetwork("new", () => host.deleteNetwork("new")),
-    // dockerd keeps the network, for its user to try again.
-    onFailure: ["DeleteNetwork"],
-  },
-];
-/** Of a network's creation the rules are held against a kernel in memory: undoing up to every step is a thousand lives. */
-const UNDONE = LIFE.filter(({ name }) => name === "CreateEndpoint");
+const lifeOf = (kind: string) =>
+  containerLife<CrashHost>({
+    createNetwork: (host) => host.createNetwork("new", wish(kind, "new")),
+    createEndpoint: (host) => host.createEndpoint("new", "cat", "10.9.41.3/24", "fd00:41::3/64"),
+    join: (host) => host.joinSandbox("new", "cat"),
+    looks: true,
+    ...(kind === OWN && {
+      publish: (host) => host.publish("new", "cat", PORTS),
+      unpublish: (host) => host.unpublish("new", "cat"),
+    }),
+  });
+
 /** Some, for these take longest: what makes most, and what dockerd goes on after. The rest is held against a kernel in memory. */
-const GIVEN_UP = LIFE.filter(({ name }) => ["CreateEndpoint", "Leave"].includes(name));
+const GIVEN_UP = ["CreateEndpoint", "Leave"];
+/** Of a network's creation the rules are held against a kernel in memory: undoing up to every step is a thousand lives. */
+const UNDONE = ["CreateEndpoint"];
 /** Where the kinds differ. */
-const DIFFERENT = LIFE.filter(({ name }) => /(Network|Connectivity)$/.test(name));
+const DIFFERENT = /(Network|Connectivity)$/;
 
 const BYSTANDER = portName(endpointId("web"));
 
 describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
-  const ofKind = ({ only = kind }: Call) => only === kind;
-  const NAMES = LIFE.filter(ofKind).map(({ name }) => name);
+  const life = lifeOf(kind);
+  const names = life.map(({ name }) => name);
   const publishes = kind === OWN;
 
   inOwnNamespace("kill -9", () => {
@@ -122,18 +66,14 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
       await uplink[Symbol.asyncDispose]();
     });
 
-    const calls = async (names: readonly string[]) => {
-      for (const name of names) {
-        const call = LIFE.find((each) => each.name === name);
-        await call?.run(host, kind);
-        await call?.then?.(host);
-      }
+    const look = async () => {
+      await host.overlay.look();
+      await host.overlay.look();
     };
 
     /** Another container gets the address, and another network the subnet; the bystander has noticed nothing. */
-    async function expectNothingOfIt(): Promise<void> {
-      await host.overlay.look();
-      await host.overlay.look();
+    async function expectNothing(): Promise<void> {
+      await look();
       await host.createNetwork("next", wish(kind, "next"));
       await host.createEndpoint("next", "dog", "10.9.41.3/24", "fd00:41::3/64");
       await host.joinSandbox("next", "dog");
@@ -146,32 +86,18 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
       expect(await host.inventory()).toEqual(before);
     }
 
-    const giveUp = async (following: readonly string[]) => {
-      for (const name of following) {
-        if (name === "DeleteNetwork") {
-          // Of the container nothing is left, before the network's end would take it along.
-          await host.overlay.look();
-          await host.overlay.look();
-          expect(await host.endpoints()).toEqual([BYSTANDER]);
-        }
-        await calls([name]);
-      }
-    };
+    async function expectNoEndpoint(): Promise<void> {
+      await look();
+      expect(await host.endpoints()).toEqual([BYSTANDER]);
+    }
 
-    it.each((kind === SIMPLEST ? LIFE : DIFFERENT).filter(ofKind))(
-      "at any step of $name lets dockerd repeat the call, and leaves nothing in the end",
-      async ({ name, run }) => {
-        const at = NAMES.indexOf(name);
-        await calls(NAMES.slice(0, at));
-        const steps = await atEveryStep(
-          host,
-          () => run(host, kind),
-          async () => {
-            await calls(NAMES.slice(at));
-            await expectNothingOfIt();
-            await calls(NAMES.slice(0, at));
-          },
-        );
+    const killed = new KilledCalls({ host: () => host, life, expectNothing, expectNoEndpoint });
+    const ghost = () => host.createEndpoint("net", "ghost", "10.9.40.9/24");
+
+    it.each(kind === SIMPLEST ? names : names.filter((name) => DIFFERENT.test(name)))(
+      "at any step of %s lets dockerd repeat the call, and leaves nothing in the end",
+      async (name) => {
+        const steps = await killed.repeat(name);
         if (/^(Create|Delete)/.test(name)) expect(steps).toBeGreaterThan(2);
       },
       LONG_MS,
@@ -180,24 +106,12 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
     if (kind !== SIMPLEST) return;
 
     it.each(GIVEN_UP)(
-      "at any step of $name lets dockerd give the call up, beside the burial of another container, and leaves neither",
-      async ({ name, run, then, goesOn, onFailure }) => {
-        const ghost = async () => {
-          await calls(NAMES.slice(0, NAMES.indexOf(name)));
-          await host.createEndpoint("net", "ghost", "10.9.40.9/24");
+      "at any step of %s lets dockerd give the call up, beside the burial of another container, and leaves neither",
+      async (name) => {
+        await killed.giveUp(name, async () => {
+          await ghost();
           await host.overlay.look();
-        };
-        await ghost();
-        await atEveryStep(
-          host,
-          () => Promise.all([run(host, kind), host.overlay.look()]),
-          async () => {
-            if (goesOn) await then?.(host);
-            await giveUp(onFailure);
-            await expectNothingOfIt();
-            await ghost();
-          },
-        );
+        });
       },
       LONG_MS,
     );
@@ -205,49 +119,27 @@ describe.each(Object.keys(KINDS))("of a network %s", (kind) => {
     it(
       "at any step of a start after all rules and bridges have gone lets the next one do it",
       async () => {
-        for (let step = 0, isThrough = false; !isThrough; step += 1) {
-          if (step === MOST_STEPS) throw new Error("there is no end of steps");
-          await host.createEndpoint("net", "ghost", "10.9.40.9/24");
-          const [network] = host.overlay.status().networks;
-          await host.kill();
-          await command("nft flush ruleset");
-          await command(`ip link delete ${network?.bridge ?? ""}; ip link delete ${network?.link ?? ""}`);
-          const life = new Life();
-          life.dieBefore(step);
-          await host.start(life);
-          isThrough = !life.isOver();
-          await host.kill();
-          await host.start();
-          await expectNothingOfIt();
-        }
+        let links: readonly (string | undefined)[] = [];
+        await host.lives.atEveryStepOfStart({
+          async prepare() {
+            await ghost();
+            const [network] = host.overlay.status().networks;
+            links = [network?.bridge, network?.link];
+          },
+          async harm() {
+            await shell("nft flush ruleset");
+            await shell(links.map((link) => `ip link delete ${link ?? ""}`).join("; "));
+          },
+          then: expectNothing,
+        });
       },
       LONG_MS,
     );
 
     it.each(UNDONE)(
-      "at any step of undoing $name, whichever step of it failed, leaves nothing",
-      async ({ name, run, onFailure }) => {
-        const lead = () => calls(NAMES.slice(0, NAMES.indexOf(name)));
-        await lead();
-        let failures = 0;
-        const round = { wasRefused: true };
-        for (; round.wasRefused; failures += 1) {
-          const work = () => {
-            host.life.refuse(failures);
-            round.wasRefused = false;
-            return run(host, kind).catch((error: unknown) => {
-              if (!host.life.hasRefused) throw error;
-            });
-          };
-          const then = async () => {
-            round.wasRefused ||= host.before.hasRefused;
-            await giveUp(onFailure);
-            await expectNothingOfIt();
-            await lead();
-          };
-          await atEveryStep(host, work, then, failures + 1);
-        }
-        expect(failures).toBeGreaterThan(1);
+      "at any step of undoing %s, whichever step of it failed, leaves nothing",
+      async (name) => {
+        expect(await killed.undo(name)).toBeGreaterThan(0);
       },
       LONG_MS,
     );

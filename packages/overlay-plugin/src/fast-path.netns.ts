@@ -1,20 +1,16 @@
 // Connections between hosts through a real bridge and the fast path beside it, on a host that drops what its connection tracking
 // finds invalid: it has to see all of a connection, or nothing.
-import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { promisify } from "node:util";
 import { openKernel, type Kernel } from "@portolan/kernel";
-import { inOwnNamespace, makeNetns, type Netns } from "@portolan/kernel/testing";
+import { inOwnNamespace, makeNetns, shell, type Netns } from "@portolan/kernel/testing";
 import { silentLogger, type EndpointId, type NetworkId } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { fastPathTableOf } from "./fast-path-ruleset.ts";
 import { FastPath } from "./fast-path.ts";
 import { bridgeName, portName, vxlanName } from "./naming.ts";
 import { Records, schema, type EndpointRecord, type NetworkRecord } from "./records.ts";
-
-const run = promisify(execFile);
-const here = async (command: string) => (await run("bash", ["-c", command])).stdout;
 
 const NETWORK: NetworkRecord = {
   ...{ id: "ab".repeat(32) as NetworkId, progress: "made", name: "web", options: {}, vni: 77, port: 4789, mtu: 1450 },
@@ -64,10 +60,10 @@ inOwnNamespace("a connection between hosts", () => {
     await container("web", "10.9.0.1");
     // What is behind the VXLAN link, without any VXLAN.
     await box(VXLAN, MAC.other, "10.9.0.2");
-    await here("nft add table inet strict");
-    await here("nft add chain inet strict forward '{ type filter hook forward priority 0; }'");
-    await here("nft add rule inet strict forward ct state invalid counter drop");
-    await here("sysctl -q -w net.bridge.bridge-nf-call-iptables=1");
+    await shell("nft add table inet strict");
+    await shell("nft add chain inet strict forward '{ type filter hook forward priority 0; }'");
+    await shell("nft add rule inet strict forward ct state invalid counter drop");
+    await shell("sysctl -q -w net.bridge.bridge-nf-call-iptables=1");
     path = new FastPath({ kernel, records, log: silentLogger, host: "one", isWanted: true });
     await path.open(NETWORK);
     expect(path.stateOf(NETWORK.id)).toBe("on");
@@ -80,7 +76,7 @@ inOwnNamespace("a connection between hosts", () => {
       await exit;
     }
     await path.close(NETWORK.id);
-    await here("nft delete table inet strict");
+    await shell("nft delete table inet strict");
     for (const { kind, name } of await kernel.links.list()) if (kind !== "") await kernel.links.remove(name);
     for (const each of boxes) await each[Symbol.asyncDispose]();
     await kernel[Symbol.asyncDispose]();
@@ -91,7 +87,7 @@ inOwnNamespace("a connection between hosts", () => {
     const made = await makeNetns();
     boxes.push(made);
     await kernel.links.createVeth({ name: port, master: BRIDGE, up: true, peer: { name: "x0", mac } });
-    await here(`ip link set x0 netns ${made.name}`);
+    await shell(`ip link set x0 netns ${made.name}`);
     await made.run(`ip address add ${address}/16 dev x0`);
     await made.run("ip link set x0 up");
     return made;
@@ -125,7 +121,7 @@ inOwnNamespace("a connection between hosts", () => {
   /** Of the connections from elsewhere, those that have been answered. */
   const established = async () =>
     (await boxes[1]!.run("cat /proc/net/tcp")).match(/^ *\d+: \S+ \S+ 01 /gm)?.length ?? 0;
-  const dropped = async () => Number(/packets (\d+)/.exec(await here("nft list chain inet strict forward"))?.[1]);
+  const dropped = async () => Number(/packets (\d+)/.exec(await shell("nft list chain inet strict forward"))?.[1]);
 
   it("is made while the kernel is compared", async () => {
     await serve();
@@ -157,7 +153,7 @@ inOwnNamespace("a connection between hosts", () => {
     const server = await serve();
     const client = ask();
     expect(await client.says()).toBe(`connect ${CONNECTIONS}`);
-    await here(`nft flush set ${TABLE} elsewhere`);
+    await shell(`nft flush set ${TABLE} elsewhere`);
     server.tell();
     expect(await client.says()).toBe(`end ${CONNECTIONS}`);
     expect(await dropped()).toBe(0);
@@ -193,7 +189,7 @@ inOwnNamespace("a connection between hosts", () => {
     };
     await take(other!);
     await web!.run("busybox ping -c1 -W5 10.9.0.9");
-    expect(await here(`nft list set ${TABLE} elsewhere`)).toContain("02:00:00:00:09:08");
+    expect(await shell(`nft list set ${TABLE} elsewhere`)).toContain("02:00:00:00:09:08");
     await other!.run("ip link delete y0");
     await take(late!);
     await web!.run("busybox ping -c1 -W5 10.9.0.9");

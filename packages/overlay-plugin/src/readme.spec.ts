@@ -1,23 +1,15 @@
 // The README tells of the options that there are.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { tableRows, tableUnder } from "@portolan/sdk/testing";
 import { endpointOptions } from "./endpoint-options.ts";
 import { networkOptions } from "./options.ts";
 
 const readme = readFileSync(join(import.meta.dirname, "..", "README.md"), "utf8");
 
-/** Cells only: how wide a column is drawn is the formatter's business. */
-function rows(markdown: string): readonly string[] {
-  return markdown
-    .split("\n")
-    .filter((line) => line.startsWith("|"))
-    .map((line) => line.replaceAll(/ +/g, " ").replaceAll(/-+/g, "-"));
-}
-
 it.each([
-  ["Options", networkOptions],
-  ["Options of a container", endpointOptions],
-])("has the table of %s that the code has", (title, options) => {
-  const section = new RegExp(`## ${title}\n(.*?)\n## `, "s").exec(readme)?.[1] ?? "";
-  expect(rows(section)).toEqual(rows(options.markdown()));
+  ["## Options", networkOptions],
+  ["## Options of a container", endpointOptions],
+])("has the table of options under %s that the code has", (heading, options) => {
+  expect(tableUnder(readme, heading)).toEqual(tableRows(options.markdown()));
 });

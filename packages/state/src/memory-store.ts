@@ -11,6 +11,18 @@ export class MemoryDisk {
   schema: number | undefined;
   holder: Medium | undefined;
 
+  /** All records, by collection; those of a collection in an order that does not change. */
+  get records(): Readonly<Record<string, readonly unknown[]>> {
+    const parsed = (table: ReadonlyMap<string, string>) =>
+      [...table.values()].toSorted().map((text) => JSON.parse(text) as unknown);
+    return Object.fromEntries([...this.tables].map(([name, table]) => [name, parsed(table)]));
+  }
+
+  /** What a collection's records are found by. */
+  keys(collection: string): readonly string[] {
+    return [...(this.tables.get(collection)?.keys() ?? [])];
+  }
+
   /** As `kill -9` of the process that has the store open: it writes no more, and the next one may open. */
   powerOff(): void {
     this.holder = undefined;

@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openKernel, type Kernel } from "@portolan/kernel";
-import { makeNetns, type Netns } from "@portolan/kernel/testing";
+import { makeNetns, shell, type Netns } from "@portolan/kernel/testing";
 import { silentLogger } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore } from "@portolan/state";
 import { openBridge, type Bridge } from "../bridge.ts";
@@ -105,7 +105,7 @@ export class RealHost extends Calls implements AsyncDisposable {
     const sandbox = await this.namespace();
     await this.createEndpoint(network, name, ...addresses);
     const { interfaceName, gateway, gatewayIPv6 } = await this.join(network, name);
-    await command(`ip link set ${interfaceName?.srcName ?? ""} netns ${sandbox.name} name eth0`);
+    await shell(`ip link set ${interfaceName?.srcName ?? ""} netns ${sandbox.name} name eth0`);
     for (const address of addresses) await sandbox.run(addAddress(address, "eth0"));
     await sandbox.run("ip link set eth0 up");
     if (gateway !== undefined) await sandbox.run(`ip -4 route add default via ${gateway}`);
@@ -118,9 +118,9 @@ export class RealHost extends Calls implements AsyncDisposable {
   /** A machine one cable away, which knows its way to the containers' subnets through this host. */
   async outside(): Promise<Netns> {
     const outside = await this.namespace();
-    await command(`ip link add uplink type veth peer name eth0 netns ${outside.name}`);
-    for (const address of [`${OUTSIDE.host}/24`, `${OUTSIDE.host6}/64`]) await command(addAddress(address, "uplink"));
-    await command("ip link set uplink up");
+    await shell(`ip link add uplink type veth peer name eth0 netns ${outside.name}`);
+    for (const address of [`${OUTSIDE.host}/24`, `${OUTSIDE.host6}/64`]) await shell(addAddress(address, "uplink"));
+    await shell("ip link set uplink up");
     for (const address of [`${OUTSIDE.outside}/24`, `${OUTSIDE.outside6}/64`])
       await outside.run(addAddress(address, "eth0"));
     await outside.run("ip link set eth0 up");
@@ -186,12 +186,4 @@ export async function fetchFrom(where: Netns, address: string, port = 8080): Pro
   const host = address.includes(":") ? `[${address}]` : address;
   const reply = await where.run(`curl -sS -g -m 1 http://${host}:${port}/`).catch(() => undefined);
   return reply?.replace(/^::ffff:/, "");
-}
-
-/** Runs in this process's own namespace, words separated by one blank. */
-export async function command(line: string): Promise<void> {
-  const [program = "", ...parameters] = line.split(" ");
-  const child = spawn(program, parameters, { stdio: ["ignore", "ignore", "inherit"] });
-  const [code] = (await once(child, "exit")) as [number | null];
-  if (code !== 0) throw new Error(`${line}: exit code ${String(code)}`);
 }

@@ -1,11 +1,10 @@
 // Clients and servers for tests of published ports, in whichever network namespace.
 // eslint-disable-next-line no-restricted-imports -- the servers of tests
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
-import { promisify } from "node:util";
-import type { Netns } from "@portolan/kernel/testing";
+import { shell, type Netns } from "@portolan/kernel/testing";
 
 type Where = Pick<Netns, "run"> & { readonly name?: string };
 interface Client {
@@ -15,12 +14,7 @@ interface Client {
 }
 
 /** The namespace this process is in. */
-export const thisHost: Where = {
-  run: async (line) => {
-    const [program = "", ...parameters] = line.split(" ");
-    return (await promisify(execFile)(program, parameters)).stdout;
-  },
-};
+export const thisHost: Where = { run: shell };
 
 /** What the server behind an address says, which is where it saw the client; undefined when nothing answers. */
 export async function ask(

@@ -1,9 +1,7 @@
 // What a broken writer puts into the store, against a real nft: two services that claim one address, or one port, keep no other
 // from being led.
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { openKernel, type Kernel } from "@portolan/kernel";
-import { inOwnNamespace, makeNetns, type Netns } from "@portolan/kernel/testing";
+import { inOwnNamespace, makeNetns, shell, type Netns } from "@portolan/kernel/testing";
 import { KeyedLocks, silentLogger, type EndpointId, type Logger, type NetworkId } from "@portolan/sdk";
 import { MemoryDisk, openMemoryStore, SharedMemory, type Entry } from "@portolan/state";
 import { portKey, serviceKey, vipKey, type ServiceEntry } from "../cluster/keys.ts";
@@ -14,8 +12,6 @@ import { meshTableOf } from "./mesh-ruleset.ts";
 import { removeMesh } from "./mesh.ts";
 import { tableOf } from "./ruleset.ts";
 import { Services } from "./services.ts";
-
-const run = promisify(execFile);
 
 const ID = "ab".repeat(32) as NetworkId;
 const NETWORK: NetworkRecord = {
@@ -89,8 +85,7 @@ inOwnNamespace("services that claim the same", () => {
     );
   const inside = async () => leadsIn(await box.run(`nft list map ${tableOf(ID)} services4`));
   const inside6 = async () => leadsIn(await box.run(`nft list map ${tableOf(ID)} services6`));
-  const published = async () =>
-    leadsIn((await run("nft", ["list", "map", ...meshTableOf(ID).split(" "), "leads"])).stdout);
+  const published = async () => leadsIn(await shell(`nft list map ${meshTableOf(ID)} leads`));
 
   it("leave an address to the one that the store says has it, and all others are led", async () => {
     await tell(service("web", [WEB]), service("aaa", [WEB, FREE]), service("api", [API]), {

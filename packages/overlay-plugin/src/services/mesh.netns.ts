@@ -1,17 +1,12 @@
 // The way back of answers to published ports, through the bridge of a real kernel: to this host, and to no container.
-import { execFile } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { openKernel, type Kernel } from "@portolan/kernel";
-import { inOwnNamespace, makeNetns, type Netns } from "@portolan/kernel/testing";
+import { inOwnNamespace, makeNetns, shell, type Netns } from "@portolan/kernel/testing";
 import { silentLogger, type NetworkId } from "@portolan/sdk";
 import { SharedMemory } from "@portolan/state";
 import { bridgeName, meshMac, meshName, meshPortName } from "../naming.ts";
 import type { NetworkRecord } from "../records.ts";
 import { Mesh, removeMesh } from "./mesh.ts";
-
-const run = promisify(execFile);
-const output = async (command: string) => (await run("bash", ["-c", command])).stdout;
 
 const ID = "ab".repeat(32) as NetworkId;
 const NETWORK: NetworkRecord = {
@@ -32,7 +27,7 @@ inOwnNamespace("the host's own address in a network with published ports", () =>
     await kernel.links.createBridge({ name: bridge, up: true });
     for (const name of ["v1", "v2"])
       await kernel.links.createVeth({ name, master: bridge, up: true, peer: { name: `${name}p` } });
-    await output(`ip link set v1p netns ${box.name}`);
+    await shell(`ip link set v1p netns ${box.name}`);
     await box.run("ip address add 10.9.0.5/16 dev v1p");
     await box.run("ip link set v1p up");
     await kernel.links.change("v2p", { up: true });
@@ -54,7 +49,7 @@ inOwnNamespace("the host's own address in a network with published ports", () =>
   });
 
   async function packets(link: string, way: "rx" | "tx"): Promise<number> {
-    const [{ stats64 }] = JSON.parse(await output(`ip -s -j link show ${link}`)) as [
+    const [{ stats64 }] = JSON.parse(await shell(`ip -s -j link show ${link}`)) as [
       { readonly stats64: Readonly<Record<"rx" | "tx", { readonly packets: number }>> },
     ];
     return stats64[way].packets;
@@ -74,7 +69,7 @@ inOwnNamespace("the host's own address in a network with published ports", () =>
 
   it("is sent answers that no container gets, however long it has not sent itself", async () => {
     // A second for the bridge's five minutes.
-    await output(`ip link set ${bridgeName(ID)} type bridge ageing_time 100`);
+    await shell(`ip link set ${bridgeName(ID)} type bridge ageing_time 100`);
     await sleep(3_000);
     const { here, elsewhere } = await answer();
     expect(here).toBeGreaterThanOrEqual(FRAMES);
@@ -87,7 +82,7 @@ inOwnNamespace("the host's own address in a network with published ports", () =>
       return port && (await kernel.stations.list(port));
     };
     expect(await known()).toEqual([{ mac: MAC, bridged: true }]);
-    await output(`bridge fdb del ${MAC} dev ${meshPortName(ID)} master`);
+    await shell(`bridge fdb del ${MAC} dev ${meshPortName(ID)} master`);
     expect(await known()).toEqual([]);
     await mesh.compare();
     expect(await known()).toEqual([{ mac: MAC, bridged: true }]);

@@ -1,7 +1,7 @@
 // A host for the conformance checks: its kernel, its records and the cluster are in memory, and its driver dies at any step of them.
 import { FakeKernel } from "@portolan/kernel/testing";
 import { silentLogger, type NetworkDriver } from "@portolan/sdk";
-import type { CrashPoints, Host, Life } from "@portolan/sdk/testing";
+import { lifeOf, type CrashPoints, type Host, type Life } from "@portolan/sdk/testing";
 import { MemoryDisk, openMemoryStore, SharedMemory } from "@portolan/state";
 import { portName } from "../naming.ts";
 import { openOverlay } from "../overlay.ts";
@@ -46,13 +46,9 @@ export class ConformanceHost implements Host {
     };
     const overlay = await openOverlay({ ...parts, log: silentLogger, patience: NO_PATIENCE });
     await overlay.start();
+    const driver = this.#asNode?.(overlay.driver) ?? overlay.driver;
     return {
-      network: this.#asNode?.(overlay.driver) ?? overlay.driver,
-      locks: overlay.locks,
-      close: async () => {
-        await overlay[Symbol.asyncDispose]();
-        await store[Symbol.asyncDispose]();
-      },
+      ...lifeOf({ ...overlay, driver }, store),
       kill: async () => {
         wire.cut();
         await overlay[Symbol.asyncDispose]();

@@ -9,7 +9,13 @@ export type {
   Life,
   NetworkConformanceOptions,
 } from "./conformance/subject.ts";
+export { lifeOf } from "./conformance/subject.ts";
 export { DriverCalls, endpointId, networkId, noPorts } from "./driver-calls.ts";
+export { containerLife } from "./killed/container-life.ts";
+export type { LifeCall, LifeHost, LifeWish } from "./killed/container-life.ts";
+export { KilledCalls } from "./killed/killed-calls.ts";
+export { Lifetime } from "./killed/lifetime.ts";
+export { Lives } from "./killed/lives.ts";
 export { FakeDaemon } from "./fake-daemon.ts";
 export type { Exit, FakeDaemonOptions } from "./fake-daemon.ts";
 export type {
@@ -27,3 +33,4 @@ export type { LinkMover } from "./dockerd/endpoints.ts";
 export type { EngineVersion } from "./dockerd/engine.ts";
 export { PluginClient, PluginStatusError, PluginUnreachableError } from "./dockerd/plugin-client.ts";
 export type { Exchange } from "./dockerd/plugin-client.ts";
+export { tableRows, tableUnder } from "./readme.ts";

@@ -26,6 +26,27 @@ export interface Life {
   kill(): Promise<void> | void;
 }
 
+/** What a driver package opens, with its background work; disposing ends that. */
+export interface OpenedPlugin extends AsyncDisposable {
+  readonly driver: NetworkDriver;
+  readonly locks: KeyedLocks;
+}
+
+/** @param store what the process lets go of itself only in an orderly end */
+export function lifeOf(plugin: OpenedPlugin, store: AsyncDisposable): Life {
+  return {
+    network: plugin.driver,
+    locks: plugin.locks,
+    close: async () => {
+      await plugin[Symbol.asyncDispose]();
+      await store[Symbol.asyncDispose]();
+    },
+    kill: async () => {
+      await plugin[Symbol.asyncDispose]();
+    },
+  };
+}
+
 /** What outlives the plugin's process: its durable state, and the kernel it works on. */
 export interface Host {
   /**
