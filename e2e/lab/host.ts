@@ -5,6 +5,7 @@ import { closeSync, openSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { cacheDirectory } from "../../tools/cache.ts";
 import type { Disks } from "./boot.ts";
 import { inCgroup, removeCgroups } from "./cgroups.ts";
 import { run, succeeded, type Result, type RunOptions } from "./command.ts";
@@ -20,6 +21,9 @@ import { eventually } from "./wait.ts";
 
 const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 const INSIDE = "/opt/portolan";
+const COMPILED = "/var/cache/node";
+/** dockerd waits 15 s for each plugin that it needs and does not find. */
+const DOCKER_SECONDS = 90;
 const PATH = `/usr/sbin:/usr/bin:/sbin:/bin:${INSIDE}/node_modules/.bin`;
 
 /** Where the executables are that a user would have on PATH. */
@@ -66,9 +70,10 @@ export class Host implements AsyncDisposable {
       docker: own("docker"),
       root: own("root"),
       repository: REPOSITORY,
+      compiled: join(cacheDirectory(), "compiled"),
       nameserver: lab.underlay.server.ipv4,
     };
-    for (const folder of [disks.changes, disks.work, disks.docker, disks.root])
+    for (const folder of [disks.changes, disks.work, disks.docker, disks.root, disks.compiled])
       await mkdir(folder, { recursive: true });
     const init = await boot(directory, disks);
     return new Host(lab, name, engine, disks, init, await lab.underlay.plug(init.pid, name));
@@ -92,7 +97,7 @@ export class Host implements AsyncDisposable {
   /** The words that run a command on the host, from the machine. */
   inside(argv: readonly string[]): readonly [string, ...string[]] {
     const namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"];
-    const environment = [`PATH=${PATH}`, "HOME=/root", this.lab.mark];
+    const environment = [`PATH=${PATH}`, "HOME=/root", `NODE_COMPILE_CACHE=${COMPILED}`, this.lab.mark];
     return ["nsenter", "-t", `${this.pid}`, ...namespaces, "--", "env", "-i", ...environment, ...argv];
   }
 
@@ -113,10 +118,10 @@ export class Host implements AsyncDisposable {
 
   /** A docker command that may fail. */
   async tryDocker(...args: string[]): Promise<Result> {
-    const result = await this.exec(["docker", ...args], { timeout: 90 });
+    const result = await this.exec(["docker", ...args], { timeout: DOCKER_SECONDS });
     // runc lost its own helper before it had started the command, as happens once in some thousand times on a busy machine.
     if (result.code === 126 && (result.stdout + result.stderr).includes("init-p: connection reset by peer"))
-      return this.exec(["docker", ...args], { timeout: 90 });
+      return this.exec(["docker", ...args], { timeout: DOCKER_SECONDS });
     return result;
   }
 
@@ -138,9 +143,9 @@ export class Host implements AsyncDisposable {
     return service;
   }
 
-  /** GET over a Unix socket of the host; undefined when nobody answers. */
-  get(socket: string, path: string): Promise<Answer | undefined> {
-    return get(this.path(socket), path);
+  /** GET over a Unix socket of the host; undefined when nobody answers within `seconds` (2 when left out). */
+  get(socket: string, path: string, seconds?: number): Promise<Answer | undefined> {
+    return get(this.path(socket), path, seconds);
   }
 
   /**
@@ -177,6 +182,16 @@ export class Host implements AsyncDisposable {
     return (await this.get("/run/docker.sock", "/_ping"))?.status === 200;
   }
 
+  /**
+   * What dockerd's API answers to GET, for looks that the suites often take: to start the command line costs more than the answer.
+   * Throws when the status is not 200.
+   */
+  async askDocker<T>(path: string): Promise<T> {
+    const answer = await this.get("/run/docker.sock", path, DOCKER_SECONDS);
+    if (answer?.status !== 200) throw new Error(`dockerd on ${this.name}, GET ${path}: ${answer?.body ?? "no answer"}`);
+    return JSON.parse(answer.body) as T;
+  }
+
   stopDockerd(signal: NodeJS.Signals = "SIGTERM"): Promise<number> {
     return this.#service("dockerd").stop(signal);
   }
@@ -193,11 +208,13 @@ export class Host implements AsyncDisposable {
     if (executable === undefined) throw new Error(`no plugin is called ${name}`);
     // At level debug the log is a transcript of dockerd's calls, for whoever has to understand a failure.
     const plugin = await this.start(name, ["node", `${INSIDE}/${executable}`, "--log-level", "debug", ...args]);
-    await eventually(`${name} is ready`, async () => {
+    const ready = async (): Promise<boolean> => {
       if (!plugin.running)
         throw new Error(`${name} ended with status ${await plugin.ended}:\n${await plugin.lastWords()}`);
       return (await this.get(`/run/portolan/${name}.sock`, "/healthz"))?.status === 200;
-    });
+    };
+    // Less than a second, and more than ten where many other programs want the processor.
+    await eventually(`${name} is ready`, ready, { within: 60 });
     return plugin;
   }
 

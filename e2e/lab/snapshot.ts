@@ -7,6 +7,21 @@ import { rulesetFacts } from "./nftables.ts";
 /** Folders whose files come and go with plugins. Not /run/docker/netns: dockerd sweeps it once a minute only. */
 const FOLDERS = ["/run/docker/plugins", "/run/netns", "/run/portolan"];
 
+/** The looks that programs take, in one go: entering a host costs more than each of them. */
+const LOOKS = [
+  "ip -json -details link",
+  "ip -json address",
+  "ip -json neighbour show nud permanent",
+  "ip -json -4 route show table all",
+  "ip -json -6 route show table all",
+  "ip -json -4 rule",
+  "ip -json -6 rule",
+  "nft --stateless list ruleset",
+  "iptables-save",
+  "ip6tables-save",
+];
+const BETWEEN = "-- next look --";
+
 interface Link {
   readonly ifname: string;
   readonly mtu: number;
@@ -21,28 +36,18 @@ type Words = Readonly<Record<string, unknown>>;
 
 /** Sorted sentences such as "link docker0 (bridge, mtu 1500)". What the kernel counts or measures is left out. */
 export async function snapshot(host: Host): Promise<readonly string[]> {
-  const ip = async <T>(...args: string[]): Promise<T[]> =>
-    JSON.parse((await host.must(["ip", "-json", ...args])) || "[]") as T[];
-  const [links, addresses, neighbours, ruleset, iptables, ip6tables, routes4, routes6, rules4, rules6] =
-    await Promise.all([
-      ip<Link>("-details", "link"),
-      ip<Interface>("address"),
-      ip<Words>("neighbour", "show", "nud", "permanent"),
-      host.must(["nft", "--stateless", "list", "ruleset"]),
-      host.must(["iptables-save"]),
-      host.must(["ip6tables-save"]),
-      ip<Words>("-4", "route", "show", "table", "all"),
-      ip<Words>("-6", "route", "show", "table", "all"),
-      ip<Words>("-4", "rule"),
-      ip<Words>("-6", "rule"),
-    ]);
+  const told = await host.must(["sh", "-ec", LOOKS.join(`\necho ${BETWEEN}\n`)]);
+  const [links, addresses, neighbours, routes4, routes6, rules4, rules6, ruleset = "", iptables = "", ip6tables = ""] =
+    told.split(`${BETWEEN}\n`);
   return [
-    ...links.map(linkFact),
-    ...addresses.flatMap(addressFacts),
-    ...[...routes4, ...routes6].filter(notLinkLocal).map((route) => `route ${words(route, "flags", "metrics")}`),
-    ...rules4.map((rule) => `IPv4 rule ${words(rule)}`),
-    ...rules6.map((rule) => `IPv6 rule ${words(rule)}`),
-    ...neighbours.map((entry) => `permanent neighbour ${words(entry)}`),
+    ...read<Link>(links).map(linkFact),
+    ...read<Interface>(addresses).flatMap(addressFacts),
+    ...[...read<Words>(routes4), ...read<Words>(routes6)]
+      .filter(notLinkLocal)
+      .map((route) => `route ${words(route, "flags", "metrics")}`),
+    ...read<Words>(rules4).map((rule) => `IPv4 rule ${words(rule)}`),
+    ...read<Words>(rules6).map((rule) => `IPv6 rule ${words(rule)}`),
+    ...read<Words>(neighbours).map((entry) => `permanent neighbour ${words(entry)}`),
     ...rulesetFacts(ruleset).map((fact) => `nftables ${fact}`),
     ...iptablesFacts("iptables", iptables),
     ...iptablesFacts("ip6tables", ip6tables),
@@ -50,6 +55,11 @@ export async function snapshot(host: Host): Promise<readonly string[]> {
     ...mountFacts(host),
     ...cgroupsUnder(host.lab.cgroupOf(host.name)).map((name) => `cgroup ${name}`),
   ].sort();
+}
+
+/** What `ip -json` said, which is nothing at all when there is nothing to tell. */
+function read<T>(json = ""): T[] {
+  return JSON.parse(json.trim() || "[]") as T[];
 }
 
 function linkFact({ ifname, mtu, master, linkinfo }: Link): string {

@@ -131,7 +131,8 @@ async function within(seconds: number, work: Promise<void>): Promise<void> {
 
 /** As a user would: containers first, then the networks that nothing uses any more. */
 async function removeAll(host: Host): Promise<void> {
-  const containers = await host.docker("ps", "--all", "--quiet");
-  if (containers) await host.docker("rm", "--force", "--volumes", ...containers.split("\n"));
-  await host.docker("network", "prune", "--force");
+  const containers = await host.askDocker<{ Id: string }[]>("/containers/json?all=1");
+  if (containers.length > 0) await host.docker("rm", "--force", "--volumes", ...containers.map(({ Id }) => Id));
+  const networks = await host.askDocker<unknown[]>(`/networks?filters=${encodeURIComponent('{"type":["custom"]}')}`);
+  if (networks.length > 0) await host.docker("network", "prune", "--force");
 }

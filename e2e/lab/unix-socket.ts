@@ -7,10 +7,10 @@ export interface Answer {
   readonly body: string;
 }
 
-/** GET `path`; undefined when nobody answers there. A socket inside a host is reached through /proc/PID/root. */
-export function get(socketPath: string, path: string): Promise<Answer | undefined> {
+/** GET `path`; undefined when nobody answers there within `seconds`. A socket inside a host is reached through /proc/PID/root. */
+export function get(socketPath: string, path: string, seconds = 2): Promise<Answer | undefined> {
   return new Promise((resolve) => {
-    const call = request({ socketPath, path, timeout: 2000 * patience, agent: false }, (response) => {
+    const call = request({ socketPath, path, timeout: seconds * 1000 * patience, agent: false }, (response) => {
       let body = "";
       response.setEncoding("utf8").on("data", (text: string) => (body += text));
       response.once("end", () => resolve({ status: response.statusCode ?? 0, body }));
