@@ -51,12 +51,21 @@ export async function inCgroup(name: string): Promise<readonly string[]> {
   return ["sh", "-c", 'for members in $0; do echo $$ >"$members"; done; exec "$@"', members];
 }
 
+/** None when the cgroup has gone: runs that begin together take away the same leftovers. */
+function foldersBelow(path: string): string[] {
+  try {
+    const entries = readdirSync(path, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+  } catch {
+    return [];
+  }
+}
+
 /** Removes cgroup `name` and all below it; the processes in them have to be dead, and may still be on their way out. */
 export async function removeCgroups(name: string): Promise<void> {
   await eventually(`cgroup ${name} is empty`, async () => {
     for (const path of pathsOf(name)) {
-      const inner = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
-      const deepestFirst = inner.map((entry) => join(entry.parentPath, entry.name)).sort((a, b) => b.length - a.length);
+      const deepestFirst = foldersBelow(path).sort((a, b) => b.length - a.length);
       for (const folder of [...deepestFirst, path]) await rmdir(folder).catch(() => undefined);
     }
     return pathsOf(name).length === 0;
