@@ -41,8 +41,8 @@ const projects: Record<string, Project> = {
     processes: () => shares("packages/*/src/**/*.netns.ts"),
     secondTries: 2,
   },
-  // A suite waits for dockerd more than it works, and has hosts of its own: three at once share two cores well.
-  e2e: { command: jest, workers: 3, secondTries: 2 },
+  // A suite waits for dockerd more than it works, and has hosts of its own: four at once share two cores well.
+  e2e: { command: jest, workers: 4, secondTries: 2 },
 };
 
 /** With one worker, the tests run in jest's own process: so what they leave open is seen at once. */
