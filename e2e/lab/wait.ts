@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { patience } from "./patience.ts";
 
 export interface Patience {
-  /** Seconds (10 when left out). */
+  /** Seconds (30 when left out: four suites run at a time, on two processors). */
   readonly within?: number;
   /** Milliseconds between two looks (50 when left out). */
   readonly every?: number;
@@ -13,7 +13,7 @@ export interface Patience {
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined | false>,
-  { within = 10, every = 50 }: Patience = {},
+  { within = 30, every = 50 }: Patience = {},
 ): Promise<T> {
   const seconds = within * patience;
   const end = performance.now() + seconds * 1000;

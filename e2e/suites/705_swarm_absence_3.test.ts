@@ -14,7 +14,7 @@ import {
   prepareNodes,
   startWithPlugins,
 } from "../lab/swarm-drivers.ts";
-import { createService, isManager, leaderOf, nextLeader, noTasks, promote, tasksOn } from "../lab/swarm.ts";
+import { createService, isManager, leaderOf, lookUp, nextLeader, noTasks, promote, tasksOn } from "../lab/swarm.ts";
 import { eventually } from "../lab/wait.ts";
 
 const VERSION = "9.7.12";
@@ -85,8 +85,13 @@ onHosts(
     };
     const expectService = async (network: string, near: string, far: string) => {
       const [task = ""] = await tasksOn(on(3), far);
+      // Nodes' dockerds tell each other the names, one that has just come back a little later.
+      const expectKnown = (host: Host, asking: string, name: string) =>
+        soon(`${name} is known on ${host.name}`, async () => (await lookUp(host, asking, name)).length > 0);
+      await expectKnown(on(3), task, near);
       for (const host of [on(1), on(2)]) {
         const [other = ""] = await tasksOn(host, near);
+        await expectKnown(host, other, far);
         await expectReach(on(3), task, await addressIn(host, network, other), near);
         await expectReach(host, other, await addressIn(on(3), network, task), far);
       }
