@@ -48,11 +48,6 @@ export class Nodes {
     return this.#self;
   }
 
-  /** Whether it is another node that was told of. */
-  knows(address: string): boolean {
-    return this.#known.has(address);
-  }
-
   /** @returns whether it was news */
   async add({ address, bindAddress, self }: Node): Promise<boolean> {
     mustBeAddress(address);
