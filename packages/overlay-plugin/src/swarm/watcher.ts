@@ -30,7 +30,7 @@ export interface Pace {
   readonly idle: number;
   /** After a failure. */
   readonly retry: number;
-  /** For so long: a network that Docker has no more may be given back by itself. */
+  /** For so long Docker and the store may differ in which networks there are. */
   readonly lost: number;
 }
 

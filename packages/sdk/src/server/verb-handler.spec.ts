@@ -1,6 +1,6 @@
 // One call: failures, what is taken back, the deadline, and who waits for whom.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { CallContext, EndpointRequest } from "../network-driver.ts";
+import type { CallContext, EndpointRequest, NetworkDriver } from "../network-driver.ts";
 import { PluginError } from "../plugin-error.ts";
 import { call, RawConnection } from "../spec-support/http-over-socket.ts";
 import {
@@ -13,6 +13,15 @@ import {
 } from "../spec-support/null-drivers.ts";
 import { failure, rig } from "../spec-support/served.ts";
 import { Cidr } from "../values.ts";
+
+/** @param happened gets what the driver is asked for after an endpoint's creation */
+function recording(happened: string[], createEndpoint: NetworkDriver["createEndpoint"]): NetworkDriver {
+  const note = (what: string) => () => {
+    happened.push(what);
+    return Promise.resolve();
+  };
+  return nullNetwork({ createEndpoint, deleteEndpoint: note("taken back"), leave: note("left") });
+}
 
 describe("a driver that fails", () => {
   test("is quoted under both keys, with what was tried on what", async () => {
@@ -95,21 +104,11 @@ test("an endpoint that was made for a dockerd that has died meanwhile is taken b
 
 test("an endpoint that was there before the call is not taken back, whoever hangs up", async () => {
   const happened: string[] = [];
-  const network = nullNetwork({
-    createEndpoint: async (_request, call) => {
-      call.madeBefore?.();
-      await sleep(60);
-      happened.push("made before");
-      return {};
-    },
-    deleteEndpoint: () => {
-      happened.push("taken back");
-      return Promise.resolve();
-    },
-    leave: () => {
-      happened.push("left");
-      return Promise.resolve();
-    },
+  const network = recording(happened, async (_request, call) => {
+    call.madeBefore?.();
+    await sleep(60);
+    happened.push("made before");
+    return {};
   });
   await using it = await rig({ network, deadlineMs: 30 });
   expect(await call(it.socket, "NetworkDriver.CreateEndpoint", createEndpointBody)).toMatchObject({ status: 500 });
@@ -133,20 +132,10 @@ describe("the deadline", () => {
 
   test("makes a success that came too late be taken back, before the next call on the endpoint runs", async () => {
     const happened: string[] = [];
-    const network = nullNetwork({
-      createEndpoint: async () => {
-        await sleep(100);
-        happened.push("made");
-        return {};
-      },
-      deleteEndpoint: () => {
-        happened.push("taken back");
-        return Promise.resolve();
-      },
-      leave: () => {
-        happened.push("left");
-        return Promise.resolve();
-      },
+    const network = recording(happened, async () => {
+      await sleep(100);
+      happened.push("made");
+      return {};
     });
     await using it = await rig({ network, deadlineMs: 60 });
     expect(await call(it.socket, "NetworkDriver.CreateEndpoint", createEndpointBody)).toMatchObject({ status: 500 });
